@@ -1,0 +1,143 @@
+"""One frozen `Settings`, read once from the environment by an entry point and handed down.
+
+Holds: every variable the product reads, its default, its check, and what to do when it is wrong.
+Does not hold: anything that a contract says (topics, columns, retention), nor any secret in clear in `repr`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+EMBEDDED_ACCESS_KEY = "wardstream"
+EMBEDDED_READER_KEY = "wardstream-reader"
+
+
+class SettingError(ValueError):
+    """A variable has a value that cannot be used. The message names it, the shape wanted and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a process of Wardstream needs to know about its surroundings.
+
+    Paths are absolute. Times are seconds, sizes bytes. An `embedded_*` flag is true where the product
+    starts that part itself (nothing was configured for it).
+    """
+
+    home: Path
+    cache: Path
+    port_base: int
+    kafka_bootstrap: str
+    kafka_options: Mapping[str, str]
+    topic_prefix: str
+    s3_endpoint: str
+    s3_region: str
+    s3_access_key: str
+    s3_secret_key: str = field(repr=False)
+    s3_reader_key: str
+    s3_reader_secret: str = field(repr=False)
+    warehouse: str
+    catalog_uri: str = field(repr=False)
+    namespace: str
+    vault_uri: str
+    runner: str
+    branches: str
+    commit_seconds: float
+    commit_rows: int
+    lake_queue_bytes: int
+    embedded_kafka: bool
+    embedded_s3: bool
+    embedded_catalog: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read and check all variables. Raises `SettingError` for the first that cannot be used."""
+        read = _Reader(os.environ if environment is None else environment)
+        home = read.path("WARDSTREAM_HOME", Path.cwd() / ".wardstream")
+        port_base = read.integer("WARDSTREAM_PORT_BASE", 19000, least=1024, most=64000)
+        bootstrap = read.text("WARDSTREAM_KAFKA_BOOTSTRAP", "")
+        endpoint = read.text("WARDSTREAM_S3_ENDPOINT", "")
+        catalog_uri = read.text("WARDSTREAM_CATALOG_URI", "")
+        return cls(
+            home=home,
+            cache=read.path("WARDSTREAM_CACHE", Path.home() / ".cache" / "wardstream"),
+            port_base=port_base,
+            kafka_bootstrap=bootstrap or f"127.0.0.1:{port_base + 92}",
+            kafka_options=read.pairs("WARDSTREAM_KAFKA_OPTIONS"),
+            topic_prefix=read.text("WARDSTREAM_TOPIC_PREFIX", ""),
+            s3_endpoint=endpoint or f"http://127.0.0.1:{port_base + 33}",
+            s3_region=read.text("WARDSTREAM_S3_REGION", "us-east-1"),
+            s3_access_key=read.text("WARDSTREAM_S3_ACCESS_KEY", EMBEDDED_ACCESS_KEY),
+            s3_secret_key=read.text("WARDSTREAM_S3_SECRET_KEY", "embedded-loopback-only"),
+            s3_reader_key=read.text("WARDSTREAM_S3_READER_KEY", EMBEDDED_READER_KEY),
+            s3_reader_secret=read.text("WARDSTREAM_S3_READER_SECRET", "embedded-read-only"),
+            warehouse=read.text("WARDSTREAM_WAREHOUSE", "s3://warehouse/lake").rstrip("/"),
+            catalog_uri=catalog_uri or f"sqlite:///{home / 'catalog' / 'catalog.sqlite'}",
+            namespace=read.identifier("WARDSTREAM_NAMESPACE", "wardstream"),
+            vault_uri=read.text("WARDSTREAM_VAULT_URI", f"sqlite:///{home / 'vault' / 'vault.sqlite'}"),
+            runner=read.choice("WARDSTREAM_RUNNER", "embedded", ("embedded", "prism")),
+            branches=read.choice("WARDSTREAM_BRANCHES", "all", ("alerts", "lake", "all")),
+            commit_seconds=read.number("WARDSTREAM_COMMIT_SECONDS", 2.0, least=0.05),
+            commit_rows=read.integer("WARDSTREAM_COMMIT_ROWS", 500_000, least=1),
+            lake_queue_bytes=read.integer("WARDSTREAM_LAKE_QUEUE_BYTES", 256 << 20, least=1 << 20),
+            embedded_kafka=not bootstrap,
+            embedded_s3=not endpoint,
+            embedded_catalog=not catalog_uri,
+        )
+
+    def topic(self, stream: str) -> str:
+        """The Kafka topic of a stream: its name behind the site's prefix."""
+        return f"{self.topic_prefix}{stream}"
+
+    def kafka(self, **options: object) -> dict[str, object]:
+        """librdkafka configuration of a client: the site's options (TLS, SASL …) under the caller's."""
+        return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_options, **options}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    environment: Mapping[str, str]
+
+    def text(self, name: str, default: str) -> str:
+        return self.environment.get(name, "").strip() or default
+
+    def path(self, name: str, default: Path) -> Path:
+        return Path(self.text(name, str(default))).expanduser().absolute()
+
+    def number(self, name: str, default: float, least: float) -> float:
+        return self._parsed(name, default, float, f"a number of at least {least}", lambda v: v >= least)
+
+    def integer(self, name: str, default: int, least: int, most: int = 1 << 62) -> int:
+        shape = f"a whole number from {least}" + (f" to {most}" if most < 1 << 62 else "")
+        return self._parsed(name, default, int, shape, lambda v: least <= v <= most)
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        return self._parsed(name, default, str, "one of " + ", ".join(allowed), lambda v: v in allowed)
+
+    def identifier(self, name: str, default: str) -> str:
+        return self._parsed(name, default, str, "letters, digits and _", lambda v: v.isidentifier())
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """`key=value` pairs parted by commas."""
+        items = [item for item in self.text(name, "").split(",") if item]
+        if any("=" not in item for item in items):
+            raise SettingError(f"{name} must be key=value pairs parted by commas; mend or unset it")
+        return dict(item.split("=", 1) for item in items)
+
+    def _parsed(self, name: str, default: T, parse: Callable[[str], T], shape: str, ok: Callable[[T], bool]) -> T:
+        given = self.environment.get(name, "").strip()
+        if not given:
+            return default
+        try:
+            value = parse(given)
+        except ValueError:
+            value = None
+        if value is None or not ok(value):
+            raise SettingError(f"{name} must be {shape}; mend or unset it (see .env.example)")
+        return value
