@@ -7,6 +7,7 @@ Does not hold: any step. A step is a pure function `StreamBatch -> StreamBatch` 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,19 @@ class MessageBatch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def only(self, kept: np.ndarray, starts: dict[int, int]) -> MessageBatch:
+        """The messages of `kept` (bool[n]), with the intervals cut to begin at `starts`."""
+        return MessageBatch(
+            stream=self.stream,
+            topic_id=self.topic_id,
+            partitions=self.partitions[kept],
+            offsets=self.offsets[kept],
+            appended_ms=self.appended_ms[kept],
+            keys=list(compress(self.keys, kept)),
+            values=list(compress(self.values, kept)),
+            intervals={p: (max(a, starts.get(p, a)), max(b, starts.get(p, b))) for p, (a, b) in self.intervals.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +110,29 @@ class StreamBatch:
             rows=self.rows.filter(pa.array(mask)),
             row_index=self.row_index[mask],
             rejects=self.rejects + tuple(rejects),
+        )
+
+    def beyond(self, starts: dict[int, int]) -> StreamBatch:
+        """The batch without what lies below `starts` (partition -> offset); itself where nothing does."""
+        messages = self.messages
+        if all(starts.get(p, start) <= start for p, (start, _) in messages.intervals.items()):
+            return self
+        floor = np.zeros(int(messages.partitions.max(initial=0)) + 1, np.int64)
+        for partition, start in starts.items():
+            if partition < len(floor):
+                floor[partition] = start
+        kept = messages.offsets >= floor[messages.partitions]
+        new_index = np.cumsum(kept) - 1
+        rows_kept, duplicates_kept = kept[self.row_index], kept[self.duplicates.index]
+        return StreamBatch(
+            messages=messages.only(kept, starts),
+            tokens=None if self.tokens is None else self.tokens.filter(pa.array(kept)),
+            rows=None if self.rows is None else self.rows.filter(pa.array(rows_kept)),
+            row_index=new_index[self.row_index[rows_kept]],
+            rejects=tuple(replace(r, index=int(new_index[r.index])) for r in self.rejects if kept[r.index]),
+            duplicates=Duplicates(
+                new_index[self.duplicates.index[duplicates_kept]],
+                self.duplicates.first_offsets[duplicates_kept],
+                self.duplicates.event_ids.filter(pa.array(duplicates_kept)),
+            ),
         )

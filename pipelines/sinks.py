@@ -1,0 +1,373 @@
+"""The two ends of the graph: alerts to Kafka, rows to the lake.
+
+Holds: the alert producer, one committer thread a table behind a bounded queue, the lake's letting go and catching up.
+Does not hold: the fence (warehouse/commit.py), the rules (pipelines/clinical), nor the making of rows (lake_rows.py).
+
+Alerts never wait for the lake: when the lake's queue is full the lake branch lets go of it, and later reads Kafka a
+second time, from its tables' own vectors, until it meets the live position. The lake does wait for alerts: a batch
+is handed to it only when the broker has acknowledged every alert of that batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from confluent_kafka import Producer
+from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
+from warehouse.vault import VaultUnavailableError
+
+from pipelines.batch import StreamBatch
+from warehouse.offsets import GapError, Interval
+from warehouse.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+IDLE_ADVANCE_S = 60.0
+"""A table without new rows moves its vector at least this often."""
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.2, 5.0
+_ALERT_DELIVERY_S = 120.0
+
+
+class AlertUndeliveredError(RuntimeError):
+    """The broker did not take an alert in time. The process ends and decides it again from the lake's position."""
+
+
+class AlertProducer:
+    """Sends alerts and returns when the broker has them. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        options = {
+            "enable.idempotence": True,
+            "linger.ms": 0,
+            "partitioner": "murmur2_random",
+            "compression.type": "zstd",
+            "delivery.timeout.ms": int(_ALERT_DELIVERY_S * 1000),
+        }
+        self._producer = Producer(settings.kafka(**options))
+        self.sent: dict[str, int] = {}
+
+    def send(self, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
+        """Produce (key, value) pairs and wait for their acknowledgement. Raises `AlertUndeliveredError`."""
+        failures: list[str] = []
+        count = 0
+        for count, (key, value) in enumerate(messages, start=1):  # noqa: B007
+            self._producer.produce(
+                topic, value, key, on_delivery=lambda error, _: error and failures.append(error.name())
+            )
+        if count and self._producer.flush(_ALERT_DELIVERY_S + 5):
+            failures.append("time-out")
+        if failures:
+            raise AlertUndeliveredError(f"{len(failures)} alerts were not taken by topic {topic}: {failures[0]}")
+        self.sent[topic] = self.sent.get(topic, 0) + count
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """One table as a sink: how to open it, and how to make its rows of a batch.
+
+    Attributes:
+        rows: StreamBatch -> rows in the table's Arrow schema (none is fine); it may speak to the vault.
+    """
+
+    name: str
+    streams: frozenset[str]
+    open: Callable[[], FencedTable]
+    rows: Callable[[StreamBatch], pa.Table]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What one table will commit next: contiguous intervals and the rows that fall into them."""
+
+    generation: int
+    rows: list[pa.Table] = field(default_factory=list)
+    intervals: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    count: int = 0
+    nbytes: int = 0
+    since: float = 0.0
+    rows_since: float = 0.0
+
+    def unseen(self, batch: StreamBatch) -> StreamBatch:
+        """The part of a batch beyond what is held. A hole between the two is a defect of ours and raises."""
+        held = {}
+        for partition, (start, _) in batch.messages.intervals.items():
+            end = self.intervals.get((batch.messages.topic_id, partition), (0, start))[1]
+            if start > end:
+                raise GapError(f"{batch.messages.stream} partition {partition}: held up to {end}, given {start}")
+            held[partition] = end
+        return batch.beyond(held)
+
+    def add(self, batch: StreamBatch, rows: pa.Table, now: float) -> None:
+        self.since = self.since or now
+        for partition, (start, end) in batch.messages.intervals.items():
+            key = (batch.messages.topic_id, partition)
+            self.intervals[key] = (self.intervals.get(key, (start, end))[0], end)
+        if rows.num_rows:
+            self.rows_since = self.rows_since or now
+            self.rows.append(rows)
+            self.count += rows.num_rows
+            self.nbytes += rows.nbytes
+
+
+class TableCommitter(threading.Thread):
+    """Commits one table by time and by size, alone in its thread: pyiceberg's tables are not thread-safe.
+
+    A generation ends when the lake lets go: whatever is queued or held of it is forgotten, except a commit under way.
+    """
+
+    def __init__(self, table: LakeTable, settings: Settings) -> None:
+        super().__init__(name=f"commit {table.name}", daemon=True)
+        self.table = table
+        self.vector: dict[str, dict[int, int]] = {}
+        self.error: BaseException | None = None
+        self.waiting_for: str | None = None
+        self.committed_rows = self.commits = self.extra_attempts = 0
+        self.last_commit_at: float | None = None
+        self._settings = settings
+        self._queue: queue.SimpleQueue[tuple[int, StreamBatch, int] | None] = queue.SimpleQueue()
+        self._queued_bytes = 0
+        self._generation = 0
+        self._pending = _Pending(0)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self.busy = threading.Event()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._queued_bytes + self._pending.nbytes
+
+    def offer(self, batch: StreamBatch, nbytes: int) -> None:
+        with self._lock:
+            self._queued_bytes += nbytes
+            self._queue.put((self._generation, batch, nbytes))
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._generation += 1
+            self._queued_bytes = 0
+
+    def drain(self, timeout_s: float) -> bool:
+        """Commit what is held, empty advances included, and end. False if that took too long."""
+        self._stopping.set()
+        self._queue.put(None)
+        self.join(timeout_s)
+        return not self.is_alive()
+
+    def run(self) -> None:
+        try:
+            self._table = self._insist(self.table.open)
+            self.vector = self._insist(self._table.vector) if self._table is not None else {}
+            while not self._stopping.is_set():
+                self._gather(min(self._due_in(), 0.5))
+                if self._due_in() <= 0:
+                    self._commit()
+            while not self._queue.empty():
+                self._gather(0)
+            self._commit()
+        except BaseException as error:
+            self.error = error
+            _LOG.error("the committer of %s ends: %s", self.table.name, type(error).__name__)
+
+    def _gather(self, wait_s: float) -> None:
+        try:
+            item = self._queue.get(timeout=max(0.0, wait_s))
+        except queue.Empty:
+            return
+        if item is None:
+            return
+        self.busy.set()
+        try:
+            self._hold(*item)
+        finally:
+            self.busy.clear()
+
+    def _hold(self, generation: int, batch: StreamBatch, nbytes: int) -> None:
+        if self._pending.generation != self._generation:
+            self._pending = _Pending(self._generation)
+        if generation != self._pending.generation:
+            return
+        unseen = self._pending.unseen(batch)
+        rows = self._insist(lambda: self.table.rows(unseen))
+        if rows is not None:
+            self._pending.add(unseen, rows, time.monotonic())
+        with self._lock:
+            if generation == self._generation:
+                self._queued_bytes -= nbytes
+
+    def _due_in(self) -> float:
+        pending = self._pending
+        if not pending.intervals:
+            return IDLE_ADVANCE_S
+        if pending.count >= self._settings.commit_rows:
+            return 0.0
+        due = pending.since + IDLE_ADVANCE_S
+        if pending.count:
+            due = min(due, pending.rows_since + self._settings.commit_seconds)
+        return due - time.monotonic()
+
+    def _commit(self) -> None:
+        self.busy.set()
+        try:
+            pending, self._pending = self._pending, _Pending(self._generation)
+            if not pending.intervals or pending.generation != self._generation:
+                return
+            rows = pa.concat_tables(pending.rows) if pending.rows else None
+            intervals = [Interval(topic, p, start, end) for (topic, p), (start, end) in pending.intervals.items()]
+            self._account(self._insist(lambda: self._table.commit(rows, intervals)))
+        finally:
+            self.busy.clear()
+
+    def _account(self, receipt: CommitReceipt | None) -> None:
+        if receipt is None:
+            return
+        self.vector = receipt.vector
+        self.committed_rows += receipt.rows
+        self.commits += 1
+        self.extra_attempts += receipt.attempts - 1
+        self.last_commit_at = time.time()
+
+    def _insist(self, action: Callable):
+        """Try until the store, the catalog and the vault answer. None when the process stops before they do."""
+        pause = _FIRST_RETRY_S
+        while True:
+            try:
+                result = action()
+                self.waiting_for = None
+                return result
+            except (StoreUnavailableError, VaultUnavailableError) as error:
+                self.waiting_for = str(error)
+                _LOG.warning("%s waits: %s", self.table.name, error)
+                if self._stopping.wait(pause):
+                    return None
+                pause = min(pause * 2, _LONGEST_RETRY_S)
+
+
+def batch_bytes(batch: StreamBatch) -> int:
+    """Memory a batch holds, near enough to bound a queue: its messages and its rows."""
+    values = sum(map(len, filter(None, batch.messages.values)))
+    return values + 100 * len(batch.messages) + (batch.rows.nbytes if batch.rows is not None else 0)
+
+
+class Lake:
+    """All tables of the process: takes batches, bounds what is held, lets go and catches up.
+
+    Args:
+        catch_up: called in a thread of its own after the lake let go; it reads Kafka from the tables' vectors and
+            hands batches to `put` until `met` says that the live position is reached.
+    """
+
+    def __init__(self, settings: Settings, tables: list[LakeTable], catch_up: Callable[[Lake], None]) -> None:
+        self._settings = settings
+        self.committers = {table.name: TableCommitter(table, settings) for table in tables}
+        self._catch_up = catch_up
+        self._lock = threading.Lock()
+        self._live: dict[tuple[str, int], int] = {}
+        self._apart: threading.Thread | None = None
+        self.times_let_go = 0
+        self.draining = threading.Event()
+        for committer in self.committers.values():
+            committer.start()
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(committer.held_bytes for committer in self.committers.values())
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the lake let go of the live batches and reads Kafka by itself."""
+        return self._apart is not None
+
+    @property
+    def waiting_for(self) -> str | None:
+        return next((c.waiting_for for c in self.committers.values() if c.waiting_for), None)
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """(topic id, partition) -> the position below which every table has what it should."""
+        least: dict[tuple[str, int], int] = {}
+        for committer in self.committers.values():
+            for topic_id, offsets in committer.vector.items():
+                for partition, offset in offsets.items():
+                    key = (topic_id, partition)
+                    least[key] = min(offset, least.get(key, offset))
+        return least
+
+    def offer(self, batch: StreamBatch, may_wait: bool) -> None:
+        """Take a live batch. With `may_wait` (no alert can be late) a full queue is waited for, else let go."""
+        self.raise_if_broken()
+        nbytes = batch_bytes(batch)
+        while not self.is_apart and self._is_full(nbytes) and may_wait and not self.draining.is_set():
+            time.sleep(0.005)
+            self.raise_if_broken()
+        with self._lock:
+            for partition, (_, end) in batch.messages.intervals.items():
+                self._live[batch.messages.topic_id, partition] = end
+            if self.is_apart:
+                return
+            if self._is_full(nbytes) and not may_wait:
+                self._let_go()
+                return
+            self._hand_out(batch, nbytes)
+
+    def put(self, batch: StreamBatch) -> None:
+        """Take a batch of the catch-up; waits while the queue is full."""
+        nbytes = batch_bytes(batch)
+        while self._is_full(nbytes) and not self.draining.is_set():
+            time.sleep(0.01)
+            self.raise_if_broken()
+        self._hand_out(batch, nbytes)
+
+    def met(self, positions: dict[tuple[str, int], int]) -> bool:
+        """Whether the catch-up stands at (or beyond) the live position; if so live batches are taken again."""
+        with self._lock:
+            if any(positions.get(key, 0) < live for key, live in self._live.items()):
+                return False
+            self._apart = None
+            return True
+
+    def wait_until_idle(self) -> None:
+        """Wait for commits under way to end, whatever their outcome."""
+        while not self.draining.is_set() and any(c.busy.is_set() for c in self.committers.values()):
+            time.sleep(0.05)
+
+    def drain(self, timeout_s: float) -> bool:
+        self.draining.set()
+        deadline = time.monotonic() + timeout_s
+        if self._apart is not None:
+            self._apart.join(max(0.0, deadline - time.monotonic()))
+        results = [c.drain(max(0.1, deadline - time.monotonic())) for c in self.committers.values()]
+        self.raise_if_broken()
+        return all(results)
+
+    def raise_if_broken(self) -> None:
+        for committer in self.committers.values():
+            if committer.error is not None:
+                raise committer.error
+
+    def _is_full(self, nbytes: int) -> bool:
+        held = self.held_bytes
+        return bool(held) and held + nbytes > self._settings.lake_queue_bytes
+
+    def _hand_out(self, batch: StreamBatch, nbytes: int) -> None:
+        for committer in self.committers.values():
+            if batch.messages.stream in committer.table.streams:
+                committer.offer(batch, nbytes)
+
+    def _let_go(self) -> None:
+        self.times_let_go += 1
+        _LOG.warning("the lake lets go of its queue and will read again from its tables' vectors")
+        for committer in self.committers.values():
+            committer.let_go()
+        self._apart = threading.Thread(target=self._run_catch_up, name="lake catch-up", daemon=True)
+        self._apart.start()
+
+    def _run_catch_up(self) -> None:
+        try:
+            self._catch_up(self)
+        except BaseException as error:
+            next(iter(self.committers.values())).error = error

@@ -1,0 +1,301 @@
+"""Messages out of Kafka: a reader over partitions assigned by hand, and the restriction that tracks it.
+
+Holds: consumer settings, the turning of messages into `MessageBatch`es, and what an error of the broker means.
+Does not hold: the DoFn over it (steps.py), where to start (the lake says, see state.py), nor anything about what a message means.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+import numpy as np
+from apache_beam.coders import PickleCoder
+from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
+from apache_beam.transforms.core import RestrictionProvider
+from confluent_kafka import Consumer, KafkaError, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from pipelines.batch import MessageBatch
+from warehouse.settings import Settings
+
+CONSUMER_GROUP = "wardstream"
+# Messages of one call stay in the processor's cache while they are taken apart (measured: 500 to 4,000 are equal).
+CALL_MESSAGES = 2_000
+BATCH_MESSAGES = 20_000
+BUNDLE_MESSAGES = 60_000
+
+# librdkafka mends these by itself; everything else ends the process, which starts again from the lake.
+_PASSING = frozenset(
+    {
+        KafkaError._PARTITION_EOF,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TIMED_OUT,
+        KafkaError._RESOLVE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.UNKNOWN,
+    }
+)
+
+Positions = dict[tuple[str, int], int]
+"""(stream, partition) -> the next offset to read."""
+
+
+class SourceError(RuntimeError):
+    """Reading cannot go on from where the lake ends; the message says where and what to do."""
+
+
+class BrokerUnavailableError(RuntimeError):
+    """The broker did not answer; worth trying again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What the broker says of a stream's topic: its id (KIP-516) and each partition's [low, high) offsets."""
+
+    stream: str
+    topic: str
+    topic_id: str
+    ranges: Mapping[int, tuple[int, int]]
+
+
+def read_topic_facts(settings: Settings, streams: tuple[str, ...], timeout_s: float = 10.0) -> dict[str, TopicFacts]:
+    """Ask the broker for ids and ranges. Raises `BrokerUnavailableError`, or `SourceError` for a missing topic."""
+    admin = AdminClient(settings.kafka())
+    consumer = Consumer(settings.kafka(**{"group.id": CONSUMER_GROUP}))
+    try:
+        return {stream: _topic_facts(settings, admin, consumer, stream, timeout_s) for stream in streams}
+    finally:
+        consumer.close()
+
+
+def _topic_facts(settings, admin, consumer, stream: str, timeout_s: float) -> TopicFacts:
+    topic = settings.topic(stream)
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result()
+        ranges = {
+            p.id: consumer.get_watermark_offsets(TopicPartition(topic, p.id), timeout=timeout_s)
+            for p in described.partitions
+        }
+    except Exception as error:
+        code = getattr(error.args[0], "code", lambda: None)() if error.args else None
+        if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise SourceError(f"topic {topic} does not exist; run `wardstream contracts apply`") from None
+        raise BrokerUnavailableError(f"broker {settings.kafka_bootstrap} did not describe topic {topic}") from error
+    return TopicFacts(stream, topic, str(described.topic_id), ranges)
+
+
+class PartitionReader:
+    """One consumer over partitions assigned by hand, from given positions on. Not thread-safe.
+
+    A group is named only so that lag tools can see how far the lake is (`report`); nothing is ever resumed from it.
+    """
+
+    def __init__(self, settings: Settings, facts: Mapping[str, TopicFacts], start: Positions) -> None:
+        self._by_topic = {fact.topic: fact for fact in facts.values()}
+        self._topic_of = {fact.stream: fact.topic for fact in facts.values()}
+        self.positions: Positions = dict(start)
+        self._consumer = Consumer(settings.kafka(**_CONSUMER_OPTIONS))
+        self._consumer.assign([TopicPartition(self._topic_of[s], p, offset) for (s, p), offset in start.items()])
+
+    def read(self, wait_s: float, linger_s: float, limit: int = BATCH_MESSAGES) -> list[MessageBatch]:
+        """Up to `limit` messages: wait for the first, let others gather for `linger_s`, take what is there."""
+        first = self._consumer.poll(wait_s)
+        if first is None:
+            return []
+        messages = [first, *self._consumer.consume(CALL_MESSAGES - 1, 0)]
+        if len(messages) < CALL_MESSAGES and linger_s:
+            time.sleep(linger_s)
+            messages += self._consumer.consume(CALL_MESSAGES, 0)
+        calls = [self._take(messages)]
+        taken = len(messages)
+        while len(messages) >= CALL_MESSAGES and taken < limit:
+            messages = self._consumer.consume(CALL_MESSAGES, 0)
+            taken += len(messages)
+            calls.append(self._take(messages))
+        return self._merge(calls)
+
+    def _take(self, messages: list[Message]) -> list[MessageBatch]:
+        """The messages of one call, one batch a topic. No bytecode runs per message."""
+        if any(map(Message.error, messages)):
+            messages = self._without_errors(messages)
+        topics = set(map(Message.topic, messages))
+        if len(topics) == 1:
+            return [self._batch(topics.pop(), messages)]
+        return [self._batch(topic, [m for m in messages if m.topic() == topic]) for topic in sorted(topics)]
+
+    def _batch(self, topic: str, messages: list[Message]) -> MessageBatch:
+        facts, n = self._by_topic[topic], len(messages)
+        partitions = np.fromiter(map(Message.partition, messages), np.int32, n)
+        offsets = np.fromiter(map(Message.offset, messages), np.int64, n)
+        return MessageBatch(
+            stream=facts.stream,
+            topic_id=facts.topic_id,
+            partitions=partitions,
+            offsets=offsets,
+            appended_ms=np.fromiter(map(itemgetter(1), map(Message.timestamp, messages)), np.int64, n),
+            keys=list(map(Message.key, messages)),
+            values=list(map(Message.value, messages)),
+            intervals=self._advance(facts.stream, partitions, offsets),
+        )
+
+    def _advance(self, stream: str, partitions: np.ndarray, offsets: np.ndarray) -> dict[int, tuple[int, int]]:
+        intervals = {}
+        for partition in np.unique(partitions).tolist():
+            ours = offsets[partitions == partition]
+            start, end = self.positions[stream, partition], int(ours[-1]) + 1
+            if int(ours[0]) < start or (np.diff(ours) <= 0).any():
+                raise SourceError(f"{stream} partition {partition}: offsets went backwards at {start}; restart")
+            intervals[partition] = (start, end)
+            self.positions[stream, partition] = end
+        return intervals
+
+    def _without_errors(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            error = message.error()
+            if error is not None and error.code() not in _PASSING:
+                raise SourceError(_explain(error, message))
+        return [m for m in messages if m.error() is None]
+
+    @staticmethod
+    def _merge(calls: list[list[MessageBatch]]) -> list[MessageBatch]:
+        by_stream: dict[str, list[MessageBatch]] = {}
+        for batch in (batch for call in calls for batch in call):
+            by_stream.setdefault(batch.stream, []).append(batch)
+        return [_concatenate(batches) for batches in by_stream.values()]
+
+    def ends(self) -> Positions:
+        """The last known end of each partition, from the consumer's cache: no request."""
+        known = {}
+        for stream, partition in self.positions:
+            _, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic_of[stream], partition), cached=True
+            )
+            known[stream, partition] = max(high, self.positions[stream, partition])
+        return known
+
+    def report(self, committed: Positions) -> None:
+        """Tell the broker how far the lake is. Advisory: an answer is not waited for."""
+        offsets = [TopicPartition(self._topic_of[s], p, o) for (s, p), o in committed.items() if s in self._topic_of]
+        if offsets:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+_CONSUMER_OPTIONS = {
+    "group.id": CONSUMER_GROUP,
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    "fetch.queue.backoff.ms": 10,  # the default of 1000 starves a batch consumer
+    "fetch.wait.max.ms": 50,
+    "fetch.min.bytes": 1,
+    "queued.min.messages": 400_000,
+    "queued.max.messages.kbytes": 65_536,
+    "max.partition.fetch.bytes": 4 << 20,
+}
+
+
+def _explain(error: KafkaError, message: Message) -> str:
+    where = f"{message.topic()} partition {message.partition()} offset {message.offset()}"
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        return (
+            f"{where}: the broker no longer holds the position at which the lake ends, so messages are lost. "
+            "Nothing was skipped. Restore the topic, or roll the tables forward on purpose."
+        )
+    return f"{where}: the broker refused the read: {error.name()}"
+
+
+def _concatenate(batches: list[MessageBatch]) -> MessageBatch:
+    if len(batches) == 1:
+        return batches[0]
+    intervals: dict[int, tuple[int, int]] = {}
+    for batch in batches:
+        for partition, (start, end) in batch.intervals.items():
+            intervals[partition] = (intervals.get(partition, (start, end))[0], end)
+    return MessageBatch(
+        stream=batches[0].stream,
+        topic_id=batches[0].topic_id,
+        partitions=np.concatenate([b.partitions for b in batches]),
+        offsets=np.concatenate([b.offsets for b in batches]),
+        appended_ms=np.concatenate([b.appended_ms for b in batches]),
+        keys=[key for b in batches for key in b.keys],
+        values=[value for b in batches for value in b.values],
+        intervals=intervals,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Partitions that one process reads together: the same partition numbers of all its streams.
+
+    Attributes:
+        until: for bounded runs (tests, benchmarks): (stream, partition) -> offset at which reading ends for good.
+    """
+
+    id: str
+    streams: tuple[str, ...]
+    partitions: tuple[int, ...] | None = None
+    until: tuple[tuple[str, int, int], ...] = field(default=())
+
+
+class PositionTracker(RestrictionTracker):
+    """Restriction: (positions, ended). Answers only a split at fraction 0 (a checkpoint), never one of the work."""
+
+    def __init__(self, restriction: tuple[Positions, bool]) -> None:
+        self._positions, self._ended = dict(restriction[0]), restriction[1]
+
+    def current_restriction(self) -> tuple[Positions, bool]:
+        return dict(self._positions), self._ended
+
+    def try_claim(self, positions: Positions | None) -> bool:
+        """Claim up to these positions; None claims the end of everything."""
+        if self._ended:
+            return False
+        if positions is None:
+            self._ended = True
+            return False
+        self._positions = dict(positions)
+        return True
+
+    def try_split(self, fraction_of_remainder: float):
+        if fraction_of_remainder or self._ended:
+            return None
+        self._ended = True
+        return (dict(self._positions), True), (dict(self._positions), False)
+
+    def check_done(self) -> None:
+        if not self._ended:
+            raise ValueError("the reader neither ended nor checkpointed")
+
+    def current_progress(self) -> RestrictionProgress:
+        return RestrictionProgress(completed=0, remaining=1)
+
+    def is_bounded(self) -> bool:
+        return False
+
+
+class PositionProvider(RestrictionProvider):
+    """A shard starts wherever the lake says when it is opened, so its first restriction is empty."""
+
+    def initial_restriction(self, shard: Shard) -> tuple[Positions, bool]:
+        return {}, False
+
+    def create_tracker(self, restriction) -> PositionTracker:
+        return PositionTracker(restriction)
+
+    def restriction_size(self, shard: Shard, restriction) -> int:
+        return 1
+
+    def restriction_coder(self):
+        return PickleCoder()
