@@ -34,7 +34,7 @@ class Settings:
     cache: Path
     port_base: int
     kafka_bootstrap: str
-    kafka_options: Mapping[str, str]
+    kafka_options: Mapping[str, str] = field(repr=False)
     topic_prefix: str
     s3_endpoint: str
     s3_region: str
@@ -47,7 +47,9 @@ class Settings:
     namespace: str
     vault_uri: str
     runner: str
+    prism_endpoint: str
     branches: str
+    partitions: tuple[int, ...] | None
     commit_seconds: float
     commit_rows: int
     lake_queue_bytes: int
@@ -82,6 +84,8 @@ class Settings:
             namespace=read.identifier("WARDSTREAM_NAMESPACE", "wardstream"),
             vault_uri=read.text("WARDSTREAM_VAULT_URI", f"sqlite:///{home / 'vault' / 'vault.sqlite'}"),
             runner=read.choice("WARDSTREAM_RUNNER", "embedded", ("embedded", "prism")),
+            prism_endpoint=read.text("WARDSTREAM_PRISM_ENDPOINT", f"127.0.0.1:{port_base + 73}"),
+            partitions=read.integers("WARDSTREAM_PARTITIONS"),
             branches=read.choice("WARDSTREAM_BRANCHES", "all", ("alerts", "lake", "all")),
             commit_seconds=read.number("WARDSTREAM_COMMIT_SECONDS", 2.0, least=0.05),
             commit_rows=read.integer("WARDSTREAM_COMMIT_ROWS", 500_000, least=1),
@@ -122,6 +126,16 @@ class _Reader:
 
     def identifier(self, name: str, default: str) -> str:
         return self._parsed(name, default, str, "letters, digits and _", lambda v: v.isidentifier())
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """Whole numbers parted by commas; None where nothing is given."""
+        return self._parsed(
+            name,
+            None,
+            lambda given: tuple(sorted({int(part) for part in given.split(",")})),
+            "whole numbers from 0 parted by commas",
+            lambda numbers: min(numbers) >= 0,
+        )
 
     def pairs(self, name: str) -> dict[str, str]:
         """`key=value` pairs parted by commas."""
