@@ -1,0 +1,172 @@
+"""Plays a sequence of events into Kafka at a chosen pace, and keeps the ledger of it.
+
+Holds: pacing, the producer, what a delivery report means.
+Does not hold: what is played (`ward`, `physionet`), nor the wall clock itself: clock and sleep are arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from infra.simulator.ledger import FAILED, OK, UNKNOWN, Ledger
+from infra.simulator.ward import Event
+
+log = logging.getLogger(__name__)
+
+GROUP = 2_000
+"""Messages planned with one fsync, at most."""
+
+PRODUCER = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "compression.type": "zstd",
+    "partitioner": "murmur2_random",
+    "linger.ms": 5,
+    "queue.buffering.max.messages": 200_000,
+    "delivery.timeout.ms": 120_000,
+}
+
+NEVER_SENT = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError._PURGE_QUEUE,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+"""Reports after which the broker certainly has not appended the message. After any other failure it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When an event may be sent.
+
+    Attributes:
+        speed: ward seconds a wall second; None sends as fast as it goes.
+        rate: most messages a second; None without bound.
+        catch_up: never send an event before the wall clock has reached its ward time, whatever the speed says.
+    """
+
+    speed: float | None = None
+    rate: float | None = None
+    catch_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PlayReceipt:
+    """How a play ended. `planned` = `ok` + `failed` + `unknown`; `completed` is false where it was stopped early."""
+
+    planned: int
+    ok: int
+    failed: int
+    unknown: int
+    completed: bool
+
+
+class Player:
+    """Sends events to one topic and writes their ledger.
+
+    `kafka` are librdkafka settings that win over `PRODUCER` (bootstrap.servers, security). `clock` gives seconds since
+    1970 UTC. Progress is read from `counts` by any thread.
+    """
+
+    def __init__(
+        self,
+        kafka: Mapping[str, object],
+        topic: str,
+        ledger: Ledger,
+        pace: Pace,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._producer = Producer({**PRODUCER, **kafka})
+        self._topic, self._ledger, self._pace = topic, ledger, pace
+        self._clock, self._sleep = clock, sleep
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages planned, ok, failed and unknown so far."""
+        return dict(self._ledger.counts)
+
+    def play(
+        self, events: Iterable[Event], stop: Callable[[], bool] = lambda: False, flush_seconds: float = 130.0
+    ) -> PlayReceipt:
+        """Send all events, wait for their reports at most `flush_seconds`, close the ledger.
+
+        Ends early, in good order, once `stop()` is true. Raises what the ledger's file raises; the broker being away
+        is no error: messages wait in the producer until its delivery time-out and end as `unknown`.
+        """
+        completed = False
+        try:
+            for group in self._paced(iter(events), stop):
+                self._send(group)
+            completed = not stop()
+        finally:
+            self._producer.flush(flush_seconds)
+            self._ledger.close()
+        counts = self.counts
+        unknown = counts["planned"] - counts[OK] - counts[FAILED]
+        return PlayReceipt(counts["planned"], counts[OK], counts[FAILED], unknown, completed)
+
+    def _paced(self, events: Iterator[Event], stop: Callable[[], bool]) -> Iterator[list[Event]]:
+        """Groups of events whose time has come, in order."""
+        began = self._clock()
+        first: Event | None = None
+        waiting: list[Event] = []
+        sent = 0
+        while not stop():
+            waiting = waiting or list(islice(events, GROUP))
+            if not waiting:
+                return
+            first = first or waiting[0]
+            ready = self._ready(waiting, first.due_ms, began, sent)
+            if ready:
+                yield waiting[:ready]
+                waiting, sent = waiting[ready:], sent + ready
+            else:
+                self._producer.poll(0)
+                self._sleep(0.01)
+
+    def _ready(self, waiting: list[Event], first_ms: int, began: float, sent: int) -> int:
+        """How many of the waiting events may be sent now."""
+        now, pace = self._clock(), self._pace
+        most = len(waiting)
+        if pace.rate is not None:
+            most = min(most, int((now - began) * pace.rate) + 1 - sent)
+        until_ms = float("inf")
+        if pace.speed is not None:
+            until_ms = first_ms + (now - began) * pace.speed * 1000
+        if pace.catch_up:
+            until_ms = min(until_ms, now * 1000)
+        if most > 0 and waiting[most - 1].due_ms <= until_ms:
+            return most
+        return next((i for i, event in enumerate(waiting[: max(most, 0)]) if event.due_ms > until_ms), 0)
+
+    def _send(self, group: list[Event]) -> None:
+        first = self._ledger.plan(group)
+        for n, event in enumerate(group, first):
+            self._produce(n, event)
+        self._producer.poll(0)
+
+    def _produce(self, n: int, event: Event) -> None:
+        report = partial(self._reported, n)
+        while True:
+            try:
+                self._producer.produce(self._topic, event.value, event.key, on_delivery=report)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _reported(self, n: int, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._ledger.outcome(n, OK, message.partition(), message.offset())
+            return
+        self._ledger.outcome(n, FAILED if error.code() in NEVER_SENT else UNKNOWN)
+        log.warning("message %d of the ledger was not acknowledged: %s", n, error.name())
