@@ -89,7 +89,7 @@ _FLOW = {"L/min": Conversion(), "l/min": Conversion(), "mL/min": Conversion(0.00
 _ALL = (
     VitalCode(
         HEART_RATE, "heart_rate", "/min", _rate("beats", "beat"), 10.0, 350.0, None,
-        f"{_BENCHMARK}; low bound ours: below it a monitor shows a lost signal or an arrest, neither of which is scored",
+        f"{_BENCHMARK}; low bound ours: below it a monitor shows a lost signal or an arrest; neither is scored",
     ),
     VitalCode(
         RESPIRATORY_RATE, "respiratory_rate", "/min", _rate("breaths", "breath"), 1.0, 150.0, None,
