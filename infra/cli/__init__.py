@@ -1,0 +1,1 @@
+"""What a person types. Plain functions taking `Settings`; `main` alone knows the command-line library."""
