@@ -1,0 +1,195 @@
+"""SQL over the lake: one read-only DuckDB session, and views that are resolved anew for each statement.
+
+Holds: the session and its locks, the views, the translation of DuckDB's errors into ones that carry no data.
+Does not hold: what a statement may say (`statement_guard.py`), the statements the house keeps (`named_queries.py`),
+how an answer is shown (`infra/cli/sql.py`).
+
+Three things keep a statement inside, each without trusting the others: the guard refuses all but one SELECT over the
+views; the session reaches nothing but the warehouse's folder (no local file, no extension, no setting); and its
+credential cannot write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchTableError, RESTError
+from sqlalchemy.exc import SQLAlchemyError
+
+from warehouse.catalog import open_catalog
+from warehouse.contract import TableContract, load_contracts
+from warehouse.lake_session import MEMORY, open_session, quoted
+from warehouse.settings import Settings
+from warehouse.statement_guard import StatementRefused, admit
+from warehouse.tables import arrow_schema
+
+SYSTEM_TIMES = ("ingest_time", "evaluated_at")
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class StatementFailed(RuntimeError):
+    """An allowed statement did not run: a column it names is not there, a value does not fit its type."""
+
+
+class LakeUnavailable(RuntimeError):
+    """The catalogue or the object store did not answer, or refused this session's credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement gave.
+
+    Attributes:
+        table: the rows; timestamps with a zone are in UTC.
+        snapshots: the Iceberg snapshot id of each table read, None for a table nothing was committed to yet.
+        elapsed_s: seconds from the statement's arrival to its last row.
+    """
+
+    table: pa.Table
+    snapshots: dict[str, int | None]
+    elapsed_s: float
+
+
+class Analytics:
+    """A read-only session. Several threads may call `query` at a time: each call has a cursor of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._session = open_session(settings)
+        self._parser = _parser()
+
+    def __enter__(self) -> Analytics:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.close()
+        self._parser.close()
+
+    @cached_property
+    def tables(self) -> dict[str, pa.Schema]:
+        """Every table a contract declares, with its columns, whether it holds rows yet or not."""
+        return {name: arrow_schema(contract) for name, contract in self._contracts.items()}
+
+    def query(self, sql: str, *, as_of: datetime | None = None, parameters: Parameters | None = None) -> Answer:
+        """Run one SELECT over the tables' current snapshots.
+
+        `as_of` (with a zone) shows each table as it was known then: the rows whose system time is not after it.
+        `parameters` fill `?` and `$1` (a sequence) or `$name` (a mapping). Ctrl-C ends the statement.
+
+        Raises `StatementRefused` (not allowed), `StatementFailed` (allowed, but does not run) or `LakeUnavailable`;
+        none carries a value from the tables.
+        """
+        started = time.perf_counter()
+        names = sorted(admit(self._serialised(sql), self._contracts))
+        if as_of is not None and as_of.tzinfo is None:
+            raise ValueError("as_of needs a time zone")
+        cursor = self._session.cursor()
+        try:
+            snapshots = {name: self._show(cursor, name, as_of) for name in names}
+            table = _run(cursor, sql, parameters)
+        finally:
+            cursor.close()
+        return Answer(table, snapshots, time.perf_counter() - started)
+
+    @cached_property
+    def _contracts(self) -> dict[str, TableContract]:
+        return {contract.name: contract for contract in load_contracts().tables()}
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return open_catalog(self._settings)
+
+    def _serialised(self, sql: str) -> str:
+        if "\0" in sql:
+            raise StatementRefused("it holds a NUL character")
+        with self._parser.cursor() as cursor:
+            query = "SELECT json_serialize_sql(?::VARCHAR, skip_default := true)"
+            return cursor.execute(query, [sql]).fetchall()[0][0]
+
+    def _show(self, cursor: duckdb.DuckDBPyConnection, name: str, as_of: datetime | None) -> int | None:
+        """Make table `name` a view of this cursor alone; returns the snapshot it shows."""
+        condition = "" if as_of is None else f" WHERE {self._system_time(name)} <= {_literal(as_of)}"
+        try:
+            table = self._catalog.load_table((self._settings.namespace, name))
+        except NoSuchTableError:
+            cursor.register(name, self.tables[name].empty_table())
+            return None
+        except (SQLAlchemyError, RESTError, OSError) as error:
+            raise LakeUnavailable(_unavailable("catalogue", error)) from None
+        _execute(cursor, f"CREATE TEMP VIEW {name} AS FROM iceberg_scan({quoted(table.metadata_location)}){condition}")
+        snapshot = table.current_snapshot()
+        return snapshot.snapshot_id if snapshot else None
+
+    def _system_time(self, name: str) -> str:
+        for column in SYSTEM_TIMES:
+            if column in self.tables[name].names:
+                return column
+        raise StatementRefused(f"table {name} keeps no system time, so it has no as-of; ask the table it is made from")
+
+
+def _parser() -> duckdb.DuckDBPyConnection:
+    """A session that only parses: it holds no secret and no extension, and can open nothing."""
+    closed = {"enable_external_access": "false", "autoload_known_extensions": "false", "lock_configuration": "true"}
+    return duckdb.connect(":memory:", config={**closed, "threads": 1})
+
+
+def _run(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None) -> pa.Table:
+    _execute(cursor, sql, parameters)
+    with _Translated():
+        return cursor.to_arrow_table()
+
+
+def _execute(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None = None) -> None:
+    with _Translated():
+        cursor.execute(sql, parameters)
+
+
+class _Translated:
+    """Turns DuckDB's errors, which print values, into ours, which do not."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, duckdb.IOException):
+            raise LakeUnavailable(_unavailable("object store", error)) from None
+        if isinstance(error, duckdb.InterruptException):
+            raise KeyboardInterrupt from None
+        if isinstance(error, duckdb.Error):
+            raise StatementFailed(_explained(error)) from None
+
+
+_EXPLAINED: dict[type[duckdb.Error], str] = {
+    duckdb.ConversionException: "a value does not fit the type it is cast to; use try_cast",
+    duckdb.OutOfRangeException: "a number or time is out of its type's range; cast to a wider type",
+    duckdb.OutOfMemoryException: f"it needs more than {MEMORY} of memory; narrow it by time, ward or code",
+    duckdb.InvalidInputException: "an argument or parameter is missing or does not fit",
+}
+
+
+def _explained(error: duckdb.Error) -> str:
+    """A sentence without values: names and types where the binder complains, else the kind of failure."""
+    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
+        return str(error).split("\n\nLINE", 1)[0].replace("\n", " ")
+    return _EXPLAINED.get(type(error), f"it failed with {type(error).__name__}")
+
+
+def _unavailable(part: str, error: Exception) -> str:
+    kind = type(error).__name__
+    return f"the {part} did not answer ({kind}); `wardstream status` shows what is up, `wardstream up` starts it"
+
+
+def _literal(instant: datetime) -> str:
+    return f"TIMESTAMPTZ {quoted(instant.astimezone(UTC).isoformat(sep=' '))}"
