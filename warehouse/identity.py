@@ -1,0 +1,149 @@
+"""Who a row is about, without saying so: subject tokens, and sealing under a person's or a day's key.
+
+Holds: the token's definition, the tokenizer with its cache, AES-256-GCM sealing, and how a rejected message is sealed.
+Does not hold: any key. Keys come from `warehouse/vault.py`; deciding which message is about whom is the pipelines'.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import NamedTuple, Protocol
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+FIRST_EPOCH = 0
+TOKEN_BYTES = 16
+NONCE_BYTES = 12
+UNDER_PERSON = "person"
+UNDER_DAY = "day:"
+REJECT_COLUMN = "sealed_payload"
+
+_CACHED_TOKENS = 200_000
+
+
+class SealError(Exception):
+    """Sealed bytes do not open: another key, other associated data, or altered bytes. Names nothing of the content."""
+
+
+def subject_token(key: bytes, system: str, identifier: str, epoch: int = FIRST_EPOCH) -> str:
+    """The pseudonym of a person: 26 characters of base32 in lower case.
+
+    HMAC-SHA256 over (identifier system, identifier, epoch), cut to 128 bits. Each part goes in behind its length, so
+    that no two triples give the same bytes.
+    """
+    parts = (system.encode(), identifier.encode(), str(epoch).encode())
+    message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    digest = hmac.digest(key, message, "sha256")[:TOKEN_BYTES]
+    return base64.b32encode(digest).decode().rstrip("=").lower()
+
+
+class Tokenizer:
+    """Tokens of one identifier system, remembered in memory for the identifiers seen of late."""
+
+    def __init__(self, key: bytes, system: str) -> None:
+        self._key = key
+        self._system = system
+        self._known: dict[str, str] = {}
+
+    def tokens(self, identifiers: Iterable[str]) -> list[str]:
+        """The token of each identifier, in order. Meant for the distinct values of a batch."""
+        if len(self._known) > _CACHED_TOKENS:
+            self._known.clear()
+        return [self._known.get(identifier) or self._first_time(identifier) for identifier in identifiers]
+
+    def _first_time(self, identifier: str) -> str:
+        token = self._known[identifier] = subject_token(self._key, self._system, identifier)
+        return token
+
+
+def associated_data(stream: str, column: str, owner: str, epoch: int = FIRST_EPOCH) -> bytes:
+    """What a sealed value is bound to: it opens only in this stream and column, for this token (or day), this epoch."""
+    return f"{stream}|{column}|{owner}|{epoch}".encode()
+
+
+def seal(payload: bytes, key: bytes, associated: bytes, random: Callable[[int], bytes] = os.urandom) -> bytes:
+    """`payload` under AES-256-GCM: a random nonce of 12 bytes, then ciphertext and tag. `key` has 32 bytes."""
+    nonce = random(NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, payload, associated)
+
+
+def unseal(sealed: bytes, key: bytes, associated: bytes) -> bytes:
+    """What `seal` was given. Raises `SealError`."""
+    try:
+        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+    except (InvalidTag, ValueError):
+        raise SealError("sealed bytes do not open with this key and place") from None
+
+
+class RejectKeys(Protocol):
+    """The part of the vault that sealing rejects needs."""
+
+    def data_keys(self, tokens: Iterable[str]) -> dict[str, bytes]: ...
+
+    def reject_key(self, day: date) -> bytes | None: ...
+
+
+class RejectedMessage(NamedTuple):
+    """A message as it was on the wire, for the one who mends and replays it."""
+
+    key: bytes | None
+    value: bytes | None
+
+
+class SealedReject(NamedTuple):
+    payload: bytes
+    under: str
+
+
+def seal_rejects(
+    keys: RejectKeys,
+    stream: str,
+    messages: Sequence[RejectedMessage],
+    tokens: Sequence[str | None],
+    days: Sequence[date],
+) -> list[SealedReject]:
+    """Seal each message under its person's key or, without a token or once that key was destroyed, its day's.
+
+    Key and value are sealed together, so that a message can be replayed as it was. Raises what the vault raises, and
+    `SealError` where the day's key was destroyed too.
+    """
+    person = keys.data_keys({token for token in tokens if token})
+    owners = [token if token in person else None for token in tokens]
+    daily = {day: keys.reject_key(day) for day, owner in zip(days, owners, strict=True) if owner is None}
+    return [
+        _sealed_reject(stream, message, person[owner], UNDER_PERSON, owner)
+        if owner
+        else _sealed_reject(stream, message, daily[day], f"{UNDER_DAY}{day.isoformat()}", None)
+        for message, owner, day in zip(messages, owners, days, strict=True)
+    ]
+
+
+def _sealed_reject(
+    stream: str, message: RejectedMessage, key: bytes | None, under: str, token: str | None
+) -> SealedReject:
+    if key is None:
+        raise SealError("the key of that day's rejects was destroyed: nothing new may be sealed under it")
+    return SealedReject(seal(msgspec.msgpack.encode(message), key, _reject_place(stream, under, token)), under)
+
+
+def unseal_reject(keys: RejectKeys, stream: str, sealed: bytes, under: str, token: str | None) -> RejectedMessage:
+    """The message that `seal_rejects` sealed. Raises `SealError` where its key is gone or does not fit."""
+    if under == UNDER_PERSON:
+        key = keys.data_keys([token]).get(token) if token else None
+    else:
+        key = keys.reject_key(date.fromisoformat(under.removeprefix(UNDER_DAY)))
+    if key is None:
+        raise SealError("the key of this reject was destroyed")
+    opened = unseal(sealed, key, _reject_place(stream, under, token))
+    return RejectedMessage(*msgspec.msgpack.decode(opened, type=tuple[bytes | None, bytes | None]))
+
+
+def _reject_place(stream: str, under: str, token: str | None) -> bytes:
+    owner = token if under == UNDER_PERSON and token else under
+    return associated_data(stream, REJECT_COLUMN, owner)

@@ -1,0 +1,335 @@
+"""Where keys live, and where they are destroyed: the vault, with its embedded default on SQLite and key files.
+
+Holds: making, caching for at most five seconds, wrapping, rotating and destroying keys.
+Does not hold: what is done with a key (`warehouse/identity.py`), nor who decides that one is destroyed.
+
+A data key is wrapped twice: by the master key, then by an outer key. Both are files beside the database, mode 0600.
+Old outer keys are destroyed after the backup window, so a backup of the database brings no destroyed key back; the
+master key may be backed up, outer keys never. The database deletes securely and its write-ahead log is emptied after
+each destruction. No key, token or day appears in any message of this module.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+CACHE_SECONDS = 5.0
+BUSY_SECONDS = 5.0
+
+_TOKEN_KEY = "token-key"
+_PERSON, _DAY = "person:", "day:"
+_IS_DESTROYED = "SELECT 1 FROM destroyed WHERE mark = ?"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outer_keys (id INTEGER PRIMARY KEY, retired_at REAL);
+CREATE TABLE IF NOT EXISTS data_keys (owner TEXT PRIMARY KEY, outer_id INTEGER NOT NULL, wrapped BLOB NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS destroyed (mark BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+class VaultError(Exception):
+    """The vault cannot be used as it is: wrong permission, a missing or foreign key, an altered row. Waiting is no
+    remedy; the message says what is."""
+
+
+class VaultUnavailable(Exception):
+    """The vault does not answer now (locked, disk, path). Whoever can wait waits and asks again."""
+
+
+def open_vault(uri: str, clock: Callable[[], float]) -> SqliteVault:
+    """The vault at `uri` (`sqlite:////absolute/path`), made on first use.
+
+    `clock` gives seconds that never run backwards (`time.monotonic`); cached keys age by it.
+    Raises `VaultError` or `VaultUnavailable`.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
+        raise VaultError("WARDSTREAM_VAULT_URI must read sqlite:///PATH; no other kind of vault is built in")
+    return SqliteVault(Path(unquote(parts.path[1:])).absolute(), clock)
+
+
+class SqliteVault:
+    """The embedded vault. Safe for several threads and for several processes on one machine."""
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._cache: dict[str, tuple[float, bytes]] = {}
+        self._files = _KeyFiles(path)
+        with _answering():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _only_one_opens(path):
+                self._master = self._files.master(may_create=not path.exists())
+                self._database = _connect(path)
+        try:
+            with self._transaction() as write:
+                if write.execute("INSERT OR IGNORE INTO outer_keys (id) VALUES (1)").rowcount:
+                    self._files.outer(1, may_create=True)
+            self._token_key = self._secret(_TOKEN_KEY)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Forget all keys and close the database."""
+        with self._lock:
+            self._cache.clear()
+            self._database.close()
+
+    def token_key(self) -> bytes:
+        """The HMAC key of subject tokens (32 bytes), the same for the vault's life. Read at opening: never fails."""
+        return self._token_key
+
+    def data_keys(self, tokens: Iterable[str]) -> dict[str, bytes]:
+        """The data key (32 bytes) of each token, made on first use. A token whose key was destroyed is absent."""
+        keys = self._keys({f"{_PERSON}{token}" for token in tokens})
+        return {owner.removeprefix(_PERSON): key for owner, key in keys.items()}
+
+    def reject_key(self, day: date) -> bytes | None:
+        """The key of the rejects of `day` (UTC) that are sealed under no person; None once it was destroyed."""
+        owner = f"{_DAY}{day.isoformat()}"
+        return self._keys({owner}).get(owner)
+
+    def destroy(self, token: str) -> None:
+        """Destroy the data key of `token` for good. Doing it again is harmless; no new key is ever made for it.
+
+        On return no byte of it is left in the database or its log, and this process has forgotten it; other processes
+        do within `CACHE_SECONDS`. Raises `VaultUnavailable` if the log could not be emptied: then do it again.
+        """
+        self._destroy(f"{_PERSON}{token}")
+
+    def destroy_reject_key(self, day: date) -> None:
+        """Destroy the key of the rejects of `day`, as `destroy` does a person's."""
+        self._destroy(f"{_DAY}{day.isoformat()}")
+
+    def rotate_outer_key(self, retired_at: float) -> None:
+        """Wrap every data key in a new outer key and note when (seconds since 1970) the one before retired."""
+        with self._lock, self._transaction() as write:
+            (current,) = write.execute("SELECT max(id) FROM outer_keys").fetchone()
+            write.execute("INSERT INTO outer_keys (id) VALUES (?)", (current + 1,))
+            self._files.outer(current + 1, may_create=True)
+            rows = write.execute("SELECT owner, outer_id, wrapped FROM data_keys").fetchall()
+            rewrapped = [(current + 1, self._rewrapped(*row, current + 1), row[0]) for row in rows]
+            write.executemany("UPDATE data_keys SET outer_id = ?, wrapped = ? WHERE owner = ?", rewrapped)
+            write.execute("UPDATE outer_keys SET retired_at = ? WHERE id = ?", (retired_at, current))
+        self._empty_log()
+
+    def destroy_outer_keys(self, retired_before: float) -> int:
+        """Destroy the outer keys that retired before then (the backup window); how many. Backups made under them are
+        then closed for ever."""
+        with self._lock, self._transaction() as write:
+            gone = [n for (n,) in write.execute("SELECT id FROM outer_keys WHERE retired_at < ?", (retired_before,))]
+            for number in gone:
+                self._files.destroy_outer(number)
+            write.executemany("DELETE FROM outer_keys WHERE id = ?", [(number,) for number in gone])
+        return len(gone)
+
+    def _keys(self, owners: set[str]) -> dict[str, bytes]:
+        with self._lock:
+            now = self._clock()
+            self._cache = {owner: entry for owner, entry in self._cache.items() if entry[0] > now}
+            found = {owner: self._cache[owner][1] for owner in owners & self._cache.keys()}
+            missing = owners - found.keys()
+            if missing:
+                fetched = self._stored(missing)
+                if len(fetched) < len(missing):
+                    fetched |= self._made(missing - fetched.keys())
+                self._cache |= {owner: (now + CACHE_SECONDS, key) for owner, key in fetched.items()}
+                found |= fetched
+            return found
+
+    def _stored(self, owners: Iterable[str]) -> dict[str, bytes]:
+        query = "SELECT owner, outer_id, wrapped FROM data_keys WHERE owner IN (SELECT value FROM json_each(?))"
+        with _answering():
+            rows = self._database.execute(query, (json.dumps(list(owners)),)).fetchall()
+            return {owner: self._unwrapped(owner, outer_id, wrapped) for owner, outer_id, wrapped in rows}
+
+    def _made(self, owners: set[str]) -> dict[str, bytes]:
+        with self._transaction() as write:
+            marks = {self._mark(owner): owner for owner in owners}
+            gone = {marks[mark] for mark in marks if write.execute(_IS_DESTROYED, (mark,)).fetchone()}
+            (outer_id,) = write.execute("SELECT max(id) FROM outer_keys").fetchone()
+            fresh = [(owner, outer_id, self._wrapped_new(owner, outer_id)) for owner in sorted(owners - gone)]
+            write.executemany("INSERT OR IGNORE INTO data_keys VALUES (?, ?, ?)", fresh)
+        return self._stored(owners - gone)
+
+    def _destroy(self, owner: str) -> None:
+        with self._lock:
+            self._cache.pop(owner, None)
+            with self._transaction() as write:
+                write.execute("INSERT OR IGNORE INTO destroyed VALUES (?)", (self._mark(owner),))
+                write.execute("DELETE FROM data_keys WHERE owner = ?", (owner,))
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        with _answering():
+            (busy, *_) = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise VaultUnavailable("the vault's log is in use and could not be emptied; do it again")
+
+    def _mark(self, owner: str) -> bytes:
+        """What is kept of a destroyed key's owner: enough to refuse it, not enough to name it."""
+        return hmac.digest(self._master, f"destroyed|{owner}".encode(), "sha256")
+
+    def _secret(self, name: str) -> bytes:
+        wrapped = _wrap(self._master, secrets.token_bytes(KEY_BYTES), name)
+        with self._transaction() as write:
+            write.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (name, wrapped))
+            (kept,) = write.execute("SELECT wrapped FROM secrets WHERE name = ?", (name,)).fetchone()
+        return _unwrap(self._master, kept, name)
+
+    def _wrapped_new(self, owner: str, outer_id: int) -> bytes:
+        return _wrap(self._files.outer(outer_id), _wrap(self._master, secrets.token_bytes(KEY_BYTES), owner), owner)
+
+    def _unwrapped(self, owner: str, outer_id: int, wrapped: bytes) -> bytes:
+        return _unwrap(self._master, _unwrap(self._files.outer(outer_id), wrapped, owner), owner)
+
+    def _rewrapped(self, owner: str, outer_id: int, wrapped: bytes, to: int) -> bytes:
+        return _wrap(self._files.outer(to), _unwrap(self._files.outer(outer_id), wrapped, owner), owner)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _answering():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+class _KeyFiles:
+    """The master key and the outer keys: files of 32 random bytes beside the database."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._outer: dict[int, bytes] = {}
+
+    def master(self, may_create: bool) -> bytes:
+        return self._read(self._path("master.key"), may_create)
+
+    def outer(self, number: int, may_create: bool = False) -> bytes:
+        if number not in self._outer:
+            self._outer[number] = self._read(self._path(f"outer-{number:06d}.key"), may_create)
+        return self._outer[number]
+
+    def destroy_outer(self, number: int) -> None:
+        """Overwrite and unlink. The overwriting is best effort: what a disk keeps of old blocks is the disk's."""
+        self._outer.pop(number, None)
+        path = self._path(f"outer-{number:06d}.key")
+        with suppress(FileNotFoundError):
+            with path.open("r+b") as file:
+                file.write(bytes(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+
+    def _path(self, suffix: str) -> Path:
+        return self._database.with_name(f"{self._database.name}.{suffix}")
+
+    def _read(self, path: Path, may_create: bool) -> bytes:
+        if may_create and not path.exists():
+            _create_key_file(path)
+        try:
+            mode, key = path.stat().st_mode, path.read_bytes()
+        except FileNotFoundError:
+            raise VaultError(f"the key file {path} is missing though the vault has keys under it; restore it") from None
+        if mode & 0o077:
+            raise VaultError(f"the key file {path} can be read by others; chmod 600 it and consider it seen")
+        if len(key) != KEY_BYTES:
+            raise VaultError(f"the key file {path} is not a key of {KEY_BYTES} bytes; restore it")
+        return key
+
+
+def _create_key_file(path: Path) -> None:
+    """Write a new key, durable and whole or not at all; where another process was first, its key stays."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _only_one_opens(path: Path) -> Iterator[None]:
+    """Keep other processes from opening the vault meanwhile: SQLite does not wait when a log mode is being set."""
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.close(descriptor)
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+            database.execute(f"PRAGMA {pragma}").fetchall()
+        database.executescript(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _wrap(key: bytes, secret: bytes, name: str) -> bytes:
+    nonce = secrets.token_bytes(12)
+    return nonce + AESGCM(key).encrypt(nonce, secret, name.encode())
+
+
+def _unwrap(key: bytes, wrapped: bytes, name: str) -> bytes:
+    try:
+        return AESGCM(key).decrypt(wrapped[:12], wrapped[12:], name.encode())
+    except (InvalidTag, ValueError):
+        raise VaultError("a key in the vault does not open: key file of another vault, or an altered row") from None
+
+
+def _code(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what SQLite and the file system say into the vault's two errors, without their words."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise VaultUnavailable(f"the vault does not answer ({_code(error)})") from None
+    except sqlite3.DatabaseError as error:
+        raise VaultError(f"the vault's database is damaged or not one ({_code(error)})") from None
+    except OSError as error:
+        raise VaultUnavailable(f"the vault's folder cannot be used (errno {error.errno})") from None
+
+
