@@ -1,0 +1,834 @@
+"""What the contracts in `warehouse/contracts/` say, as frozen objects that everything else is derived from.
+
+Holds: the objects, their reading from ODCS YAML, and the refusal of a contract that leaves something out.
+Does not hold: what is derived (tables.py, planning, suites), nor any check against what really exists.
+
+One file is one stream. Where the stream has a topic, `schema[0]` is the message as it arrives and the further
+entries are its tables; a contract without a topic has tables only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent / "contracts"
+SUFFIX = ".odcs.yaml"
+API_VERSION = "v3.1.0"
+
+POSITION_COLUMNS = {
+    "topic_id": "string",
+    "kafka_partition": "int",
+    "kafka_offset": "long",
+    "kafka_time": "timestamptz",
+    "ingest_time": "timestamptz",
+}
+
+RETENTION_CLASSES = {
+    "clinical_record": "as long as the law keeps a patient's record; ten years where a site says nothing else",
+    "derived": "two years; it can be made again from what it was made of",
+    "operational": "one year",
+    "rejects": "thirty days, then the reject keys of those days are destroyed",
+}
+LATENCY_CLASSES = {
+    "clinical": "someone acts on it: sub-second on Kafka",
+    "operational": "seconds to minutes in the lake",
+    "analytical": "hours",
+}
+PURPOSES = ("care", "operations", "payment", "research", "marketing")
+STATUSES = ("draft", "active", "deprecated")
+ACCESS = ("produce", "consume", "query")
+CLASSIFICATIONS = ("identifying", "pseudonymous", "sensitive", "internal", "public")
+PROTECTIONS = ("dropped", "generalised", "sealed", "token")
+TRANSFORMS = ("day", "identity")
+SEVERITIES = ("error", "warning")
+
+_ICEBERG_OF = {
+    "string": "string",
+    "integer": "long",
+    "number": "double",
+    "timestamp": "timestamptz",
+    "date": "date",
+    "boolean": "boolean",
+    "array": "list<string>",
+}
+_PHYSICAL = {
+    "string": ("string", "binary"),
+    "integer": ("int", "long"),
+    "number": ("double",),
+    "timestamp": ("timestamptz",),
+    "date": ("date",),
+    "boolean": ("boolean",),
+    "array": ("list<string>",),
+}
+_CUSTOM = {
+    "contract": {"subject", "purpose", "time", "identity", "keepRaw", "deprecationPath"},
+    "server": {"partitions", "copartitionGroup", "key", "headers", "largestMessage"},
+    "table": {"partitioning", "sources"},
+    "column": {"unit", "codeSystem", "protection"},
+    "role": {"purpose"},
+}
+_SEMVER = re.compile(r"\d+\.\d+\.\d+")
+
+
+class ContractError(ValueError):
+    """A contract cannot be used. The message names the file, the field and what to write there."""
+
+    def __init__(self, file: str, field: str, remedy: str) -> None:
+        super().__init__(f"{file}: {field}: {remedy}")
+        self.file, self.field, self.remedy = file, field, remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, or a field of a message flattened to one.
+
+    Attributes:
+        name: in rows and tables. A message field that becomes a table column already has that column's name.
+        type: ODCS logical type: string, integer, number, timestamp, date, boolean, array; or binary.
+        iceberg: Iceberg type as text, e.g. `timestamptz`, `list<string>`.
+        field_id, element_id: Iceberg field ids (element: of a list); None in a message.
+        path: message only: where in the JSON, dotted, e.g. `times.appended`; None in a table.
+        source: table only: the path in the message it is made of; None where a step makes it.
+        made_by: table only: what is done to the source, or which step makes the column.
+        unit: UCUM, `per code`, or None; then `unit_reason` says why (numbers), or the column is no quantity.
+        minimum, maximum: both ends allowed.
+    """
+
+    name: str
+    type: str
+    iceberg: str
+    required: bool
+    classification: str
+    description: str
+    field_id: int | None = None
+    element_id: int | None = None
+    path: str | None = None
+    source: str | None = None
+    made_by: str | None = None
+    unit: str | None = None
+    unit_reason: str | None = None
+    code_system: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    protection: str | None = None
+    example: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRule:
+    """An expectation beyond types: its Great Expectations type and arguments as the contract gives them."""
+
+    name: str
+    description: str
+    dimension: str | None
+    severity: str
+    expectation: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def blocking(self) -> bool:
+        return self.severity == "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    column: str
+    transform: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableContract:
+    """One Iceberg table.
+
+    Attributes:
+        stream, version: of the contract it stands in.
+        grain: what one row is, in a sentence.
+        primary_key: columns, in order.
+        partitioning: None for a table of one partition.
+        sort: columns compaction sorts by.
+        fed_by: streams whose topic positions it carries, each with a vector of its own topic; empty if derived.
+        derived_from: tables it is made of; empty if fed by topics.
+        unkept: what the table does not keep of the message: protected columns dropped or generalised.
+    """
+
+    name: str
+    stream: str
+    version: str
+    description: str
+    grain: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    partitioning: Partitioning | None
+    sort: tuple[str, ...]
+    retention_class: str
+    latency_class: str
+    quality: tuple[QualityRule, ...]
+    sources: tuple[str, ...]
+    fed_by: tuple[str, ...] = ()
+    derived_from: tuple[str, ...] = ()
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def positioned(self) -> bool:
+        """Whether rows carry the position of a message."""
+        return bool(self.fed_by)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicContract:
+    """One Kafka topic.
+
+    Attributes:
+        key_system: identifier system of a patient key.
+        key_pattern: regular expression a patient key matches in full.
+        device_pattern: the same of a device key (null token), None where every message has a patient.
+        config: topic configuration to create and check, name -> value as Kafka shows it.
+    """
+
+    stream: str
+    partitions: int
+    copartition_group: str
+    key_system: str
+    key_pattern: str
+    device_pattern: str | None
+    message_format: str
+    max_message_bytes: int
+    retention_ms: int
+    latency_class: str
+
+    @property
+    def config(self) -> dict[str, str]:
+        return {
+            "cleanup.policy": "delete",
+            "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "LogAppendTime",
+            "retention.ms": str(self.retention_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which column names the person (a row name, see `Column.name`), in which identifier system."""
+
+    column: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """Which column is the event's time, and how far from append time it may lie.
+
+    Later than `allowed_lateness_seconds` behind is late (an attribute, never a reason to drop); further ahead than
+    `allowed_ahead_seconds`, or before `earliest`, is impossible and rejected.
+    """
+
+    column: str
+    allowed_lateness_seconds: float | None = None
+    allowed_ahead_seconds: float | None = None
+    earliest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplication:
+    """The key that makes two messages one event, and how long (seconds of Kafka time) and how many are remembered.
+
+    `replaces` names the column that says which earlier event this one takes back.
+    """
+
+    column: str
+    horizon_seconds: int
+    max_ids: int
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessGroup:
+    name: str
+    access: str
+    purposes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamContract:
+    """One contract file. `subject` is None where no row is about a person; then `no_subject_because` says so."""
+
+    name: str
+    version: str
+    status: str
+    deprecation_path: str | None
+    domain: str
+    purpose_text: str
+    limitations: str
+    usage: str
+    owner: str
+    schema_owner: str
+    support: str
+    access: tuple[AccessGroup, ...]
+    purposes: tuple[str, ...]
+    subject: Subject | None
+    no_subject_because: str | None
+    time: EventTime
+    deduplication: Deduplication | None
+    keep_raw: bool
+    topic: TopicContract | None
+    message_description: str
+    message: tuple[Column, ...]
+    tables: tuple[TableContract, ...]
+    file: str
+
+    def field(self, name: str) -> Column:
+        """The message column of that row name."""
+        return next(column for column in self.message if column.name == name)
+
+
+class Contracts(Mapping[str, StreamContract]):
+    """All contracts of a folder, by stream name."""
+
+    def __init__(self, streams: tuple[StreamContract, ...]) -> None:
+        self._streams = {stream.name: stream for stream in streams}
+        self._tables = {table.name: table for stream in streams for table in stream.tables}
+
+    def __getitem__(self, name: str) -> StreamContract:
+        return self._streams[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def stream(self, name: str) -> StreamContract:
+        """Raises KeyError naming what there is."""
+        return _found(self._streams, name, "stream")
+
+    def table(self, name: str) -> TableContract:
+        """Raises KeyError naming what there is."""
+        return _found(self._tables, name, "table")
+
+    def tables(self) -> tuple[TableContract, ...]:
+        return tuple(self._tables.values())
+
+    def topics(self) -> tuple[TopicContract, ...]:
+        return tuple(stream.topic for stream in self._streams.values() if stream.topic)
+
+    def tables_of(self, stream: str) -> tuple[TableContract, ...]:
+        """Every table a message of this stream may end in: its own, rejects, duplicates."""
+        return tuple(table for table in self._tables.values() if stream in table.fed_by)
+
+
+@lru_cache(maxsize=8)
+def load_contracts(folder: Path = FOLDER) -> Contracts:
+    """Read, check and connect every contract of a folder. Raises `ContractError` for the first that is wanting."""
+    files = sorted(Path(folder).glob(f"*{SUFFIX}"))
+    if not files:
+        raise ContractError(str(folder), "*" + SUFFIX, "put at least one contract here")
+    streams = tuple(read_contract(file) for file in files)
+    _refuse_doubles(streams)
+    return Contracts(tuple(_connected(stream, streams) for stream in streams))
+
+
+def read_contract(file: Path) -> StreamContract:
+    """One file, not yet connected with the others (`fed_by` and `derived_from` of its tables are empty)."""
+    try:
+        document = yaml.load(file.read_text("utf-8"), Loader=yaml.CSafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
+        raise ContractError(file.name, "file", f"must be readable YAML in UTF-8 ({type(failure).__name__})") from None
+    return _stream(_Node(file.name, "", document))
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A place in a contract that knows its file and its name, so that every refusal can say where."""
+
+    file: str
+    place: str
+    value: Any
+
+    def refuse(self, remedy: str, field: str = "") -> ContractError:
+        return ContractError(self.file, ".".join(filter(None, (self.place, field))) or "file", remedy)
+
+    def at(self, field: str, remedy: str) -> _Node:
+        value = self.value.get(field) if isinstance(self.value, dict) else None
+        if value in (None, "", [], {}):
+            raise self.refuse(remedy, field)
+        return _Node(self.file, f"{self.place}.{field}" if self.place else field, value)
+
+    def get(self, field: str, default: Any = None) -> Any:
+        value = self.value.get(field) if isinstance(self.value, dict) else None
+        return default if value is None else value
+
+    def text(self, field: str, remedy: str) -> str:
+        node = self.at(field, remedy)
+        if not isinstance(node.value, str):
+            raise node.refuse(f"must be text: {remedy}")
+        return node.value.strip()
+
+    def choice(self, field: str, allowed: tuple[str, ...], remedy: str) -> str:
+        node = self.at(field, f"{remedy}: one of {', '.join(allowed)}")
+        if node.value not in allowed:
+            raise node.refuse(f"{remedy}: one of {', '.join(allowed)}")
+        return node.value
+
+    def whole(self, field: str, remedy: str, least: int = 1) -> int:
+        node = self.at(field, remedy)
+        if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value < least:
+            raise node.refuse(f"must be a whole number of at least {least}: {remedy}")
+        return node.value
+
+    def items(self, field: str, remedy: str) -> list[_Node]:
+        node = self.at(field, remedy)
+        if not isinstance(node.value, list):
+            raise node.refuse(f"must be a list: {remedy}")
+        return [_Node(self.file, f"{node.place}[{_label(item, i)}]", item) for i, item in enumerate(node.value)]
+
+    def custom(self, level: str) -> _Node:
+        """The customProperties as one mapping, name -> the whole entry. Refuses names the house does not know."""
+        entries = {str(e.get("property")): e for e in self.get("customProperties", []) if isinstance(e, dict)}
+        unknown = sorted(set(entries) - _CUSTOM[level])
+        if unknown:
+            raise self.refuse(f"knows only {', '.join(sorted(_CUSTOM[level]))}", f"customProperties[{unknown[0]}]")
+        return _Node(self.file, f"{self.place}.customProperties" if self.place else "customProperties", entries)
+
+
+def _label(item: Any, index: int) -> str:
+    names = ("name", "property", "role", "username", "server", "channel")
+    found = next((item[name] for name in names if isinstance(item, dict) and item.get(name)), index)
+    return str(found)
+
+
+def _found(things: Mapping[str, Any], name: str, kind: str) -> Any:
+    if name not in things:
+        raise KeyError(f"no contract has a {kind} {name}; there are {', '.join(sorted(things))}")
+    return things[name]
+
+
+def _stream(root: _Node) -> StreamContract:
+    _fundamentals(root)
+    name = root.text("name", "write the stream's name")
+    custom = root.custom("contract")
+    message, tables = _schema(root, name)
+    columns = message or tables[0].columns
+    subject, without = _subject(custom, columns)
+    description = root.at("description", "say purpose, limitations and usage")
+    return StreamContract(
+        name=name,
+        version=root.text("version", "write the contract's version, e.g. 1.0.0"),
+        status=root.choice("status", STATUSES, "write the status"),
+        deprecation_path=_deprecation_path(root, custom),
+        domain=root.text("domain", "name the domain that answers for the data"),
+        purpose_text=description.text("purpose", "say in a sentence what the data is for"),
+        limitations=description.get("limitations", ""),
+        usage=description.get("usage", ""),
+        owner=_member(root, "owner", "the person or group that answers for the data"),
+        schema_owner=_member(root, "schemaOwner", "the person or group that answers for the shape"),
+        support=root.items("support", "give a channel where questions are answered")[0].text("channel", "name it"),
+        access=_access(root),
+        purposes=_purposes(custom, "purpose"),
+        subject=subject,
+        no_subject_because=without,
+        time=_time(custom, columns),
+        deduplication=_deduplication(custom, columns) if message else None,
+        keep_raw=_flag(custom, "keepRaw"),
+        topic=_topic(root, name) if message else None,
+        message_description=root.get("schema")[0].get("description", "") if message else "",
+        message=message,
+        tables=tables,
+        file=root.file,
+    )
+
+
+def _fundamentals(root: _Node) -> None:
+    if not isinstance(root.value, dict):
+        raise root.refuse("must be a mapping: an ODCS document")
+    for field, wanted in (("apiVersion", API_VERSION), ("kind", "DataContract")):
+        if root.get(field) != wanted:
+            raise root.refuse(f"write {wanted}", field)
+    name = root.text("name", "write the stream's name")
+    if root.file != name + SUFFIX:
+        raise root.refuse(f"the file must be called {name}{SUFFIX}, or the stream otherwise", "name")
+    if root.get("id") != name:
+        raise root.refuse("write the stream's name here too", "id")
+    if not _SEMVER.fullmatch(str(root.get("version", ""))):
+        raise root.refuse("write the contract's version as major.minor.patch, quoted if need be", "version")
+
+
+def _deprecation_path(root: _Node, custom: _Node) -> str | None:
+    if root.get("status") != "deprecated":
+        return None
+    return custom.at("deprecationPath", "say which stream takes over and until when this one lives").text("value", "")
+
+
+def _member(root: _Node, role: str, who: str) -> str:
+    team = root.at("team", "name a team with members of role owner and schemaOwner")
+    for member in team.items("members", f"add one of role {role}: {who}"):
+        if member.get("role") == role:
+            return member.text("username", f"name {who}")
+    raise team.refuse(f"add a member of role {role}: {who}", "members")
+
+
+def _access(root: _Node) -> tuple[AccessGroup, ...]:
+    groups = tuple(
+        AccessGroup(
+            name=role.text("role", "name the access group"),
+            access=role.choice("access", ACCESS, "say what the group may do"),
+            purposes=_purposes(role.custom("role"), "purpose"),
+        )
+        for role in root.items("roles", "name the access groups: who may produce, who may consume or query")
+    )
+    kinds = {group.access for group in groups}
+    if "produce" not in kinds or kinds == {"produce"}:
+        raise root.refuse("name at least one group with access produce and one with consume or query", "roles")
+    return groups
+
+
+def _purposes(custom: _Node, field: str) -> tuple[str, ...]:
+    remedy = f"list the purposes the data may serve: {', '.join(PURPOSES)}"
+    entry = custom.at(field, remedy)
+    values = entry.at("value", remedy).value
+    if not isinstance(values, list) or not set(values) <= set(PURPOSES):
+        raise entry.refuse(remedy)
+    return tuple(values)
+
+
+def _flag(custom: _Node, field: str) -> bool:
+    value = (custom.get(field) or {}).get("value")
+    if not isinstance(value, bool):
+        raise custom.refuse("write true or false", field)
+    return value
+
+
+def _subject(custom: _Node, columns: tuple[Column, ...]) -> tuple[Subject | None, str | None]:
+    remedy = "write {column, system}, or none with a description that says why no row is about a person"
+    entry = custom.at("subject", remedy)
+    value = entry.get("value")
+    if value == "none":
+        return None, entry.text("description", "say why no row is about a person")
+    node = entry.at("value", remedy)
+    name = _row_name(node, node.text("column", "name the column that names the person"), columns)
+    return Subject(name, node.text("system", "name the identifier system, as a URN")), None
+
+
+def _row_name(node: _Node, given: str, columns: tuple[Column, ...]) -> str:
+    """The row name of a column that a contract names by its path (message) or name (table)."""
+    for column in columns:
+        if given == (column.path or column.name):
+            return column.name
+    raise node.refuse(f"there is no column {given}; name one of the schema")
+
+
+def _time(custom: _Node, columns: tuple[Column, ...]) -> EventTime:
+    node = custom.at("time", "name the event time column").at("value", "write {column: ...}")
+    earliest = node.get("earliest")
+    return EventTime(
+        column=_row_name(node, node.text("column", "name the event time column"), columns),
+        allowed_lateness_seconds=node.get("allowedLatenessSeconds"),
+        allowed_ahead_seconds=node.get("allowedAheadSeconds"),
+        earliest=datetime.fromisoformat(earliest).astimezone(UTC) if earliest else None,
+    )
+
+
+def _deduplication(custom: _Node, columns: tuple[Column, ...]) -> Deduplication:
+    node = custom.at("identity", "name the deduplication key").at("value", "write {column, horizonSeconds, maxIds}")
+    replaces = node.get("replaces")
+    return Deduplication(
+        column=_row_name(node, node.text("column", "name the deduplication key"), columns),
+        horizon_seconds=node.whole("horizonSeconds", "how long an id is remembered, by Kafka time"),
+        max_ids=node.whole("maxIds", "how many ids are remembered at most"),
+        replaces=_row_name(node, replaces, columns) if replaces else None,
+    )
+
+
+def _topic(root: _Node, name: str) -> TopicContract:
+    server = next((s for s in root.items("servers", "name the Kafka server") if s.get("type") == "kafka"), None)
+    if server is None:
+        raise root.refuse("add a server of type kafka: the schema begins with a topic", "servers")
+    custom = server.custom("server")
+    key = custom.at("key", "write {system, pattern}").at("value", "write {system, pattern, devicePattern}")
+    days = _sla_number(root, "retention", name, "days the topic keeps messages")
+    return TopicContract(
+        stream=name,
+        partitions=custom.at("partitions", "how many partitions").whole("value", "how many partitions"),
+        copartition_group=custom.at("copartitionGroup", "name the group of equally parted topics").text("value", ""),
+        key_system=key.text("system", "name the identifier system of the key"),
+        key_pattern=_pattern(key, "pattern"),
+        device_pattern=_pattern(key, "devicePattern") if key.get("devicePattern") else None,
+        message_format=server.choice("format", ("json",), "write the format"),
+        max_message_bytes=custom.at("largestMessage", "bytes").whole("value", "bytes of the largest message"),
+        retention_ms=days * 86_400_000,
+        latency_class=_sla_choice(root, "latencyClass", name, tuple(LATENCY_CLASSES)),
+    )
+
+
+def _pattern(node: _Node, field: str) -> str:
+    text = node.text(field, "write the regular expression a whole key matches")
+    try:
+        re.compile(text)
+    except re.error:
+        raise node.refuse("must be a regular expression", field) from None
+    return text
+
+
+def _sla(root: _Node, name: str, element: str) -> _Node | None:
+    entries = root.items("slaProperties", "write retention, retentionClass and latencyClass")
+    return next((e for e in entries if e.get("property") == name and e.get("element") == element), None)
+
+
+def _sla_number(root: _Node, name: str, element: str, meaning: str) -> int:
+    entry = _sla(root, name, element)
+    if entry is None or entry.get("unit") != "d":
+        raise root.refuse(f"add {{property: {name}, value: {meaning}, unit: d, element: {element}}}", "slaProperties")
+    return entry.whole("value", meaning)
+
+
+def _sla_choice(root: _Node, name: str, element: str, allowed: tuple[str, ...]) -> str:
+    entry = _sla(root, name, element)
+    if entry is None:
+        wanted = f"{{property: {name}, value: one of {', '.join(allowed)}, element: {element}}}"
+        raise root.refuse(f"add {wanted}", "slaProperties")
+    return entry.choice("value", allowed, f"write the {name} of {element}")
+
+
+def _schema(root: _Node, stream: str) -> tuple[tuple[Column, ...], tuple[TableContract, ...]]:
+    entries = root.items("schema", "describe the message (if any) and the tables")
+    with_topic = entries[0].get("physicalType") == "topic"
+    if with_topic and entries[0].get("name") != stream:
+        raise entries[0].refuse("the message bears the stream's name", "name")
+    tables = tuple(_table(root, entry, stream) for entry in (entries[1:] if with_topic else entries))
+    if not tables:
+        raise root.refuse("add the table the messages become", "schema")
+    message = _message(entries[0], tables) if with_topic else ()
+    for table, entry in zip(tables, entries[1:] if with_topic else entries, strict=True):
+        _check_sources(entry, table, message)
+    return message, tables
+
+
+def _table(root: _Node, entry: _Node, stream: str) -> TableContract:
+    name = entry.text("name", "name the table")
+    if entry.get("physicalType") != "table" or not name.isidentifier():
+        raise entry.refuse("only schema[0] may be a topic; a table has physicalType table and a plain name")
+    properties = entry.items("properties", "describe the columns")
+    columns = tuple(_table_column(node) for node in properties)
+    _check_columns(entry, columns)
+    partitioning, sort = _partitioning(entry, columns)
+    return TableContract(
+        name=name,
+        stream=stream,
+        version=root.text("version", "write the contract's version"),
+        description=entry.text("description", "say in a sentence what the table holds"),
+        grain=entry.text("dataGranularityDescription", "say in a sentence what one row is"),
+        columns=columns,
+        primary_key=_primary_key(entry, properties),
+        partitioning=partitioning,
+        sort=sort,
+        retention_class=_sla_choice(root, "retentionClass", name, tuple(RETENTION_CLASSES)),
+        latency_class=_sla_choice(root, "latencyClass", name, tuple(LATENCY_CLASSES)),
+        quality=tuple(_quality_rule(rule) for rule in entry.items("quality", "")) if entry.get("quality") else (),
+        sources=_sources(entry),
+    )
+
+
+def _sources(entry: _Node) -> tuple[str, ...]:
+    value = (entry.custom("table").get("sources") or {}).get("value", ())
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _partitioning(entry: _Node, columns: tuple[Column, ...]) -> tuple[Partitioning | None, tuple[str, ...]]:
+    remedy = "write {column, transform, sort}, or none with a description that says why"
+    given = entry.custom("table").at("partitioning", remedy)
+    if given.get("value") == "none":
+        given.text("description", "say why the table is not parted")
+        return None, ()
+    node = given.at("value", remedy)
+    names = {column.name for column in columns}
+    column, sort = node.text("column", remedy), tuple(node.get("sort", ()))
+    if not {column, *sort} <= names:
+        raise node.refuse("name columns of this table")
+    return Partitioning(column, node.choice("transform", TRANSFORMS, "write the transform")), sort
+
+
+def _primary_key(entry: _Node, properties: list[_Node]) -> tuple[str, ...]:
+    keyed = sorted((p.get("primaryKeyPosition", 0), p.get("name")) for p in properties if p.get("primaryKey"))
+    if not keyed:
+        raise entry.refuse("mark the columns that name one row: primaryKey and primaryKeyPosition", "properties")
+    return tuple(name for _, name in keyed)
+
+
+def _quality_rule(node: _Node) -> QualityRule:
+    if node.get("type") != "custom" or node.get("engine") != "greatExpectations":
+        raise node.refuse("write type custom and engine greatExpectations")
+    implementation = node.at("implementation", "write {type: expect_..., kwargs: {...}}")
+    return QualityRule(
+        name=node.text("name", "name the rule"),
+        description=node.text("description", "say what must be true, and it will be shown when it is not"),
+        dimension=node.get("dimension"),
+        severity=node.choice("severity", SEVERITIES, "error blocks what is derived, warning does not"),
+        expectation=implementation.text("type", "name the expectation, e.g. expect_column_values_to_be_unique"),
+        arguments=dict(implementation.get("kwargs", {})),
+    )
+
+
+def _message(entry: _Node, tables: tuple[TableContract, ...]) -> tuple[Column, ...]:
+    """The message's fields, nested ones flattened, each under the name its table column has."""
+    fields = list(_flattened(entry, ""))
+    leaves = Counter(path.rpartition(".")[2] for path, _ in fields)
+    named = {column.source: column.name for table in tables for column in table.columns if column.source}
+
+    def row_name(path: str) -> str:
+        leaf = path.rpartition(".")[2]
+        return named.get(path) or (leaf if leaves[leaf] == 1 else path.replace(".", "_"))
+
+    columns = tuple(replace(_column(node), name=row_name(path), path=path) for path, node in fields)
+    _refuse_double_names(entry, columns)
+    return columns
+
+
+def _flattened(entry: _Node, prefix: str) -> Iterator[tuple[str, _Node]]:
+    for node in entry.items("properties", "describe the fields"):
+        path = prefix + node.text("name", "name the field")
+        if node.get("logicalType") == "object":
+            yield from _flattened(node, path + ".")
+        else:
+            yield path, node
+
+
+def _table_column(node: _Node) -> Column:
+    column = _column(node)
+    sources = node.get("transformSourceObjects", [])
+    items = node.get("items", {})
+    return replace(
+        column,
+        field_id=_field_id(node, node.get("id")),
+        element_id=_field_id(node, items.get("id")) if column.type == "array" else None,
+        source=sources[0] if sources else None,
+        made_by=node.get("transformLogic"),
+    )
+
+
+def _field_id(node: _Node, given: Any) -> int:
+    if not str(given or "").isdigit():
+        raise node.refuse('write the Iceberg field id as text, e.g. "7"; a list\'s element has its own', "id")
+    return int(given)
+
+
+def _column(node: _Node) -> Column:
+    name = node.text("name", "name the column")
+    logical = node.choice("logicalType", tuple(_ICEBERG_OF), "write the logical type")
+    options = node.get("logicalTypeOptions", {})
+    binary = options.get("format") == "binary"
+    iceberg = node.get("physicalType") or _ICEBERG_OF[logical]
+    if iceberg not in _PHYSICAL[logical] or binary != (iceberg == "binary"):
+        raise node.refuse(f"a {logical} is kept as {' or '.join(_PHYSICAL[logical])}", "physicalType")
+    custom = node.custom("column")
+    unit, reason = _unit(custom, logical)
+    return Column(
+        name=name,
+        type="binary" if binary else logical,
+        iceberg=iceberg,
+        required=bool(node.get("required", False)),
+        classification=node.choice("classification", CLASSIFICATIONS, "classify the column"),
+        description=node.text("description", "say what it means"),
+        unit=unit,
+        unit_reason=reason,
+        code_system=(custom.get("codeSystem") or {}).get("value"),
+        minimum=options.get("minimum"),
+        maximum=options.get("maximum"),
+        min_length=options.get("minLength"),
+        max_length=options.get("maxLength"),
+        pattern=options.get("pattern"),
+        protection=_protection(node, custom),
+        example=next(iter(node.get("examples", [])), None),
+    )
+
+
+def _unit(custom: _Node, logical: str) -> tuple[str | None, str | None]:
+    if logical not in ("number", "integer") and not custom.get("unit"):
+        return None, None
+    remedy = "write the UCUM unit, `per code`, or none with a description that says why it has none"
+    entry = custom.at("unit", remedy)
+    unit = entry.text("value", remedy)
+    if unit == "none":
+        return None, entry.text("description", "say why the number has no unit")
+    return unit, entry.get("description")
+
+
+def _protection(node: _Node, custom: _Node) -> str | None:
+    protection = (custom.get("protection") or {}).get("value")
+    if protection is not None and protection not in PROTECTIONS:
+        raise node.refuse(f"one of {', '.join(PROTECTIONS)}", "customProperties.protection")
+    if node.get("classification") == "identifying" and protection is None:
+        raise node.refuse("say how an identifying column is protected", "customProperties.protection")
+    return protection
+
+
+def _check_columns(entry: _Node, columns: tuple[Column, ...]) -> None:
+    _refuse_double_names(entry, columns)
+    ids = Counter(i for column in columns for i in (column.field_id, column.element_id) if i)
+    doubled = [i for i, count in ids.items() if count > 1]
+    if doubled:
+        raise entry.refuse(f"field id {doubled[0]} is given twice; take one above {max(ids)}", "properties")
+    bare = [c.name for c in columns if c.classification == "identifying" and c.protection != "sealed"]
+    if bare:
+        raise entry.refuse("a table keeps an identifying column sealed or not at all", f"properties[{bare[0]}]")
+
+
+def _refuse_double_names(entry: _Node, columns: tuple[Column, ...]) -> None:
+    doubled = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
+    if doubled:
+        raise entry.refuse("is there twice; name one otherwise", f"properties[{doubled[0]}]")
+
+
+def _check_sources(entry: _Node, table: TableContract, message: tuple[Column, ...]) -> None:
+    paths = {column.path for column in message}
+    for column in table.columns:
+        if column.source and column.source not in paths:
+            raise entry.refuse("transformSourceObjects names no field of the message", f"properties[{column.name}]")
+    if message or table.sources == ("topics",):
+        kept = {column.name: column.iceberg for column in table.columns if column.required}
+        wanting = [f"{name} ({type_})" for name, type_ in POSITION_COLUMNS.items() if kept.get(name) != type_]
+        if wanting:
+            raise entry.refuse(f"a table fed by a topic has the required column {wanting[0]}", "properties")
+    elif not table.sources:
+        raise entry.refuse("say what the table is made of: topics, tables, or table names", "customProperties.sources")
+
+
+def _refuse_doubles(streams: tuple[StreamContract, ...]) -> None:
+    seen: dict[str, str] = {}
+    for stream in streams:
+        for table in stream.tables:
+            if table.name in seen:
+                raise ContractError(stream.file, f"schema[{table.name}]", f"the table is in {seen[table.name]} too")
+            seen[table.name] = stream.file
+
+
+def _connected(stream: StreamContract, streams: tuple[StreamContract, ...]) -> StreamContract:
+    return replace(stream, tables=tuple(_connected_table(stream, table, streams) for table in stream.tables))
+
+
+def _connected_table(
+    stream: StreamContract, table: TableContract, streams: tuple[StreamContract, ...]
+) -> TableContract:
+    if stream.topic:
+        return replace(table, fed_by=(stream.name,))
+    if table.sources == ("topics",):
+        return replace(table, fed_by=tuple(other.name for other in streams if other.topic))
+    tables = {other.name: other for owner in streams for other in owner.tables}
+    if table.sources == ("tables",):
+        return replace(table, derived_from=tuple(name for name, other in tables.items() if other.quality))
+    unknown = sorted(set(table.sources) - set(tables))
+    if unknown:
+        raise ContractError(stream.file, f"schema[{table.name}].sources", f"there is no table {unknown[0]}")
+    return replace(table, derived_from=table.sources)
