@@ -1,6 +1,6 @@
-"""What the contracts in `warehouse/contracts/` say, as frozen objects that everything else is derived from.
+"""Reading of the contracts in `warehouse/contracts/`, and the refusal of one that leaves something out.
 
-Holds: the objects, their reading from ODCS YAML, and the refusal of a contract that leaves something out.
+Holds: what a contract must say, and the way from ODCS YAML to the objects of contract_model.py.
 Does not hold: what is derived (tables.py, planning, suites), nor any check against what really exists.
 
 One file is one stream. Where the stream has a topic, `schema[0]` is the message as it arrives and the further
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,36 +20,52 @@ from typing import Any
 
 import yaml
 
+from warehouse.contract_document import ContractError, Place
+from warehouse.contract_model import (
+    ACCESS,
+    CLASSIFICATIONS,
+    LATENCY_CLASSES,
+    POSITION_COLUMNS,
+    PROTECTIONS,
+    PURPOSES,
+    RETENTION_CLASSES,
+    SEVERITIES,
+    STATUSES,
+    TRANSFORMS,
+    AccessGroup,
+    Column,
+    Contracts,
+    Deduplication,
+    EventTime,
+    Partitioning,
+    QualityRule,
+    StreamContract,
+    Subject,
+    TableContract,
+    TopicContract,
+)
+
+__all__ = [
+    "POSITION_COLUMNS",
+    "AccessGroup",
+    "Column",
+    "ContractError",
+    "Contracts",
+    "Deduplication",
+    "EventTime",
+    "Partitioning",
+    "QualityRule",
+    "StreamContract",
+    "Subject",
+    "TableContract",
+    "TopicContract",
+    "load_contracts",
+    "read_contract",
+]
+
 FOLDER = Path(__file__).parent / "contracts"
 SUFFIX = ".odcs.yaml"
 API_VERSION = "v3.1.0"
-
-POSITION_COLUMNS = {
-    "topic_id": "string",
-    "kafka_partition": "int",
-    "kafka_offset": "long",
-    "kafka_time": "timestamptz",
-    "ingest_time": "timestamptz",
-}
-
-RETENTION_CLASSES = {
-    "clinical_record": "as long as the law keeps a patient's record; ten years where a site says nothing else",
-    "derived": "two years; it can be made again from what it was made of",
-    "operational": "one year",
-    "rejects": "thirty days, then the reject keys of those days are destroyed",
-}
-LATENCY_CLASSES = {
-    "clinical": "someone acts on it: sub-second on Kafka",
-    "operational": "seconds to minutes in the lake",
-    "analytical": "hours",
-}
-PURPOSES = ("care", "operations", "payment", "research", "marketing")
-STATUSES = ("draft", "active", "deprecated")
-ACCESS = ("produce", "consume", "query")
-CLASSIFICATIONS = ("identifying", "pseudonymous", "sensitive", "internal", "public")
-PROTECTIONS = ("dropped", "generalised", "sealed", "token")
-TRANSFORMS = ("day", "identity")
-SEVERITIES = ("error", "warning")
 
 _ICEBERG_OF = {
     "string": "string",
@@ -79,257 +95,6 @@ _CUSTOM = {
 _SEMVER = re.compile(r"\d+\.\d+\.\d+")
 
 
-class ContractError(ValueError):
-    """A contract cannot be used. The message names the file, the field and what to write there."""
-
-    def __init__(self, file: str, field: str, remedy: str) -> None:
-        super().__init__(f"{file}: {field}: {remedy}")
-        self.file, self.field, self.remedy = file, field, remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table, or a field of a message flattened to one.
-
-    Attributes:
-        name: in rows and tables. A message field that becomes a table column already has that column's name.
-        type: ODCS logical type: string, integer, number, timestamp, date, boolean, array; or binary.
-        iceberg: Iceberg type as text, e.g. `timestamptz`, `list<string>`.
-        field_id, element_id: Iceberg field ids (element: of a list); None in a message.
-        path: message only: where in the JSON, dotted, e.g. `times.appended`; None in a table.
-        source: table only: the path in the message it is made of; None where a step makes it.
-        made_by: table only: what is done to the source, or which step makes the column.
-        unit: UCUM, `per code`, or None; then `unit_reason` says why (numbers), or the column is no quantity.
-        minimum, maximum: both ends allowed.
-    """
-
-    name: str
-    type: str
-    iceberg: str
-    required: bool
-    classification: str
-    description: str
-    field_id: int | None = None
-    element_id: int | None = None
-    path: str | None = None
-    source: str | None = None
-    made_by: str | None = None
-    unit: str | None = None
-    unit_reason: str | None = None
-    code_system: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    pattern: str | None = None
-    protection: str | None = None
-    example: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class QualityRule:
-    """An expectation beyond types: its Great Expectations type and arguments as the contract gives them."""
-
-    name: str
-    description: str
-    dimension: str | None
-    severity: str
-    expectation: str
-    arguments: Mapping[str, Any]
-
-    @property
-    def blocking(self) -> bool:
-        return self.severity == "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Partitioning:
-    column: str
-    transform: str
-
-
-@dataclass(frozen=True, slots=True)
-class TableContract:
-    """One Iceberg table.
-
-    Attributes:
-        stream, version: of the contract it stands in.
-        grain: what one row is, in a sentence.
-        primary_key: columns, in order.
-        partitioning: None for a table of one partition.
-        sort: columns compaction sorts by.
-        fed_by: streams whose topic positions it carries, each with a vector of its own topic; empty if derived.
-        derived_from: tables it is made of; empty if fed by topics.
-        unkept: what the table does not keep of the message: protected columns dropped or generalised.
-    """
-
-    name: str
-    stream: str
-    version: str
-    description: str
-    grain: str
-    columns: tuple[Column, ...]
-    primary_key: tuple[str, ...]
-    partitioning: Partitioning | None
-    sort: tuple[str, ...]
-    retention_class: str
-    latency_class: str
-    quality: tuple[QualityRule, ...]
-    sources: tuple[str, ...]
-    fed_by: tuple[str, ...] = ()
-    derived_from: tuple[str, ...] = ()
-
-    def column(self, name: str) -> Column:
-        return next(column for column in self.columns if column.name == name)
-
-    @property
-    def positioned(self) -> bool:
-        """Whether rows carry the position of a message."""
-        return bool(self.fed_by)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicContract:
-    """One Kafka topic.
-
-    Attributes:
-        key_system: identifier system of a patient key.
-        key_pattern: regular expression a patient key matches in full.
-        device_pattern: the same of a device key (null token), None where every message has a patient.
-        config: topic configuration to create and check, name -> value as Kafka shows it.
-    """
-
-    stream: str
-    partitions: int
-    copartition_group: str
-    key_system: str
-    key_pattern: str
-    device_pattern: str | None
-    message_format: str
-    max_message_bytes: int
-    retention_ms: int
-    latency_class: str
-
-    @property
-    def config(self) -> dict[str, str]:
-        return {
-            "cleanup.policy": "delete",
-            "max.message.bytes": str(self.max_message_bytes),
-            "message.timestamp.type": "LogAppendTime",
-            "retention.ms": str(self.retention_ms),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Which column names the person (a row name, see `Column.name`), in which identifier system."""
-
-    column: str
-    system: str
-
-
-@dataclass(frozen=True, slots=True)
-class EventTime:
-    """Which column is the event's time, and how far from append time it may lie.
-
-    Later than `allowed_lateness_seconds` behind is late (an attribute, never a reason to drop); further ahead than
-    `allowed_ahead_seconds`, or before `earliest`, is impossible and rejected.
-    """
-
-    column: str
-    allowed_lateness_seconds: float | None = None
-    allowed_ahead_seconds: float | None = None
-    earliest: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Deduplication:
-    """The key that makes two messages one event, and how long (seconds of Kafka time) and how many are remembered.
-
-    `replaces` names the column that says which earlier event this one takes back.
-    """
-
-    column: str
-    horizon_seconds: int
-    max_ids: int
-    replaces: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AccessGroup:
-    name: str
-    access: str
-    purposes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamContract:
-    """One contract file. `subject` is None where no row is about a person; then `no_subject_because` says so."""
-
-    name: str
-    version: str
-    status: str
-    deprecation_path: str | None
-    domain: str
-    purpose_text: str
-    limitations: str
-    usage: str
-    owner: str
-    schema_owner: str
-    support: str
-    access: tuple[AccessGroup, ...]
-    purposes: tuple[str, ...]
-    subject: Subject | None
-    no_subject_because: str | None
-    time: EventTime
-    deduplication: Deduplication | None
-    keep_raw: bool
-    topic: TopicContract | None
-    message_description: str
-    message: tuple[Column, ...]
-    tables: tuple[TableContract, ...]
-    file: str
-
-    def field(self, name: str) -> Column:
-        """The message column of that row name."""
-        return next(column for column in self.message if column.name == name)
-
-
-class Contracts(Mapping[str, StreamContract]):
-    """All contracts of a folder, by stream name."""
-
-    def __init__(self, streams: tuple[StreamContract, ...]) -> None:
-        self._streams = {stream.name: stream for stream in streams}
-        self._tables = {table.name: table for stream in streams for table in stream.tables}
-
-    def __getitem__(self, name: str) -> StreamContract:
-        return self._streams[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._streams)
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def stream(self, name: str) -> StreamContract:
-        """Raises KeyError naming what there is."""
-        return _found(self._streams, name, "stream")
-
-    def table(self, name: str) -> TableContract:
-        """Raises KeyError naming what there is."""
-        return _found(self._tables, name, "table")
-
-    def tables(self) -> tuple[TableContract, ...]:
-        return tuple(self._tables.values())
-
-    def topics(self) -> tuple[TopicContract, ...]:
-        return tuple(stream.topic for stream in self._streams.values() if stream.topic)
-
-    def tables_of(self, stream: str) -> tuple[TableContract, ...]:
-        """Every table a message of this stream may end in: its own, rejects, duplicates."""
-        return tuple(table for table in self._tables.values() if stream in table.fed_by)
-
-
 @lru_cache(maxsize=8)
 def load_contracts(folder: Path = FOLDER) -> Contracts:
     """Read, check and connect every contract of a folder. Raises `ContractError` for the first that is wanting."""
@@ -347,79 +112,13 @@ def read_contract(file: Path) -> StreamContract:
         document = yaml.load(file.read_text("utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
         raise ContractError(file.name, "file", f"must be readable YAML in UTF-8 ({type(failure).__name__})") from None
-    return _stream(_Node(file.name, "", document))
+    return _stream(Place(file.name, "", document))
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A place in a contract that knows its file and its name, so that every refusal can say where."""
-
-    file: str
-    place: str
-    value: Any
-
-    def refuse(self, remedy: str, field: str = "") -> ContractError:
-        return ContractError(self.file, ".".join(filter(None, (self.place, field))) or "file", remedy)
-
-    def at(self, field: str, remedy: str) -> _Node:
-        value = self.value.get(field) if isinstance(self.value, dict) else None
-        if value in (None, "", [], {}):
-            raise self.refuse(remedy, field)
-        return _Node(self.file, f"{self.place}.{field}" if self.place else field, value)
-
-    def get(self, field: str, default: Any = None) -> Any:
-        value = self.value.get(field) if isinstance(self.value, dict) else None
-        return default if value is None else value
-
-    def text(self, field: str, remedy: str) -> str:
-        node = self.at(field, remedy)
-        if not isinstance(node.value, str):
-            raise node.refuse(f"must be text: {remedy}")
-        return node.value.strip()
-
-    def choice(self, field: str, allowed: tuple[str, ...], remedy: str) -> str:
-        node = self.at(field, f"{remedy}: one of {', '.join(allowed)}")
-        if node.value not in allowed:
-            raise node.refuse(f"{remedy}: one of {', '.join(allowed)}")
-        return node.value
-
-    def whole(self, field: str, remedy: str, least: int = 1) -> int:
-        node = self.at(field, remedy)
-        if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value < least:
-            raise node.refuse(f"must be a whole number of at least {least}: {remedy}")
-        return node.value
-
-    def items(self, field: str, remedy: str) -> list[_Node]:
-        node = self.at(field, remedy)
-        if not isinstance(node.value, list):
-            raise node.refuse(f"must be a list: {remedy}")
-        return [_Node(self.file, f"{node.place}[{_label(item, i)}]", item) for i, item in enumerate(node.value)]
-
-    def custom(self, level: str) -> _Node:
-        """The customProperties as one mapping, name -> the whole entry. Refuses names the house does not know."""
-        entries = {str(e.get("property")): e for e in self.get("customProperties", []) if isinstance(e, dict)}
-        unknown = sorted(set(entries) - _CUSTOM[level])
-        if unknown:
-            raise self.refuse(f"knows only {', '.join(sorted(_CUSTOM[level]))}", f"customProperties[{unknown[0]}]")
-        return _Node(self.file, f"{self.place}.customProperties" if self.place else "customProperties", entries)
-
-
-def _label(item: Any, index: int) -> str:
-    names = ("name", "property", "role", "username", "server", "channel")
-    found = next((item[name] for name in names if isinstance(item, dict) and item.get(name)), index)
-    return str(found)
-
-
-def _found(things: Mapping[str, Any], name: str, kind: str) -> Any:
-    if name not in things:
-        raise KeyError(f"no contract has a {kind} {name}; there are {', '.join(sorted(things))}")
-    return things[name]
-
-
-def _stream(root: _Node) -> StreamContract:
+def _stream(root: Place) -> StreamContract:
     _fundamentals(root)
     name = root.text("name", "write the stream's name")
-    custom = root.custom("contract")
+    custom = root.custom(_CUSTOM["contract"])
     message, tables = _schema(root, name)
     columns = message or tables[0].columns
     subject, without = _subject(custom, columns)
@@ -451,7 +150,7 @@ def _stream(root: _Node) -> StreamContract:
     )
 
 
-def _fundamentals(root: _Node) -> None:
+def _fundamentals(root: Place) -> None:
     if not isinstance(root.value, dict):
         raise root.refuse("must be a mapping: an ODCS document")
     for field, wanted in (("apiVersion", API_VERSION), ("kind", "DataContract")):
@@ -466,13 +165,13 @@ def _fundamentals(root: _Node) -> None:
         raise root.refuse("write the contract's version as major.minor.patch, quoted if need be", "version")
 
 
-def _deprecation_path(root: _Node, custom: _Node) -> str | None:
+def _deprecation_path(root: Place, custom: Place) -> str | None:
     if root.get("status") != "deprecated":
         return None
     return custom.at("deprecationPath", "say which stream takes over and until when this one lives").text("value", "")
 
 
-def _member(root: _Node, role: str, who: str) -> str:
+def _member(root: Place, role: str, who: str) -> str:
     team = root.at("team", "name a team with members of role owner and schemaOwner")
     for member in team.items("members", f"add one of role {role}: {who}"):
         if member.get("role") == role:
@@ -480,12 +179,12 @@ def _member(root: _Node, role: str, who: str) -> str:
     raise team.refuse(f"add a member of role {role}: {who}", "members")
 
 
-def _access(root: _Node) -> tuple[AccessGroup, ...]:
+def _access(root: Place) -> tuple[AccessGroup, ...]:
     groups = tuple(
         AccessGroup(
             name=role.text("role", "name the access group"),
             access=role.choice("access", ACCESS, "say what the group may do"),
-            purposes=_purposes(role.custom("role"), "purpose"),
+            purposes=_purposes(role.custom(_CUSTOM["role"]), "purpose"),
         )
         for role in root.items("roles", "name the access groups: who may produce, who may consume or query")
     )
@@ -495,7 +194,7 @@ def _access(root: _Node) -> tuple[AccessGroup, ...]:
     return groups
 
 
-def _purposes(custom: _Node, field: str) -> tuple[str, ...]:
+def _purposes(custom: Place, field: str) -> tuple[str, ...]:
     remedy = f"list the purposes the data may serve: {', '.join(PURPOSES)}"
     entry = custom.at(field, remedy)
     values = entry.at("value", remedy).value
@@ -504,14 +203,14 @@ def _purposes(custom: _Node, field: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _flag(custom: _Node, field: str) -> bool:
+def _flag(custom: Place, field: str) -> bool:
     value = (custom.get(field) or {}).get("value")
     if not isinstance(value, bool):
         raise custom.refuse("write true or false", field)
     return value
 
 
-def _subject(custom: _Node, columns: tuple[Column, ...]) -> tuple[Subject | None, str | None]:
+def _subject(custom: Place, columns: tuple[Column, ...]) -> tuple[Subject | None, str | None]:
     remedy = "write {column, system}, or none with a description that says why no row is about a person"
     entry = custom.at("subject", remedy)
     value = entry.get("value")
@@ -522,7 +221,7 @@ def _subject(custom: _Node, columns: tuple[Column, ...]) -> tuple[Subject | None
     return Subject(name, node.text("system", "name the identifier system, as a URN")), None
 
 
-def _row_name(node: _Node, given: str, columns: tuple[Column, ...]) -> str:
+def _row_name(node: Place, given: str, columns: tuple[Column, ...]) -> str:
     """The row name of a column that a contract names by its path (message) or name (table)."""
     for column in columns:
         if given == (column.path or column.name):
@@ -530,7 +229,7 @@ def _row_name(node: _Node, given: str, columns: tuple[Column, ...]) -> str:
     raise node.refuse(f"there is no column {given}; name one of the schema")
 
 
-def _time(custom: _Node, columns: tuple[Column, ...]) -> EventTime:
+def _time(custom: Place, columns: tuple[Column, ...]) -> EventTime:
     node = custom.at("time", "name the event time column").at("value", "write {column: ...}")
     earliest = node.get("earliest")
     return EventTime(
@@ -541,7 +240,7 @@ def _time(custom: _Node, columns: tuple[Column, ...]) -> EventTime:
     )
 
 
-def _deduplication(custom: _Node, columns: tuple[Column, ...]) -> Deduplication:
+def _deduplication(custom: Place, columns: tuple[Column, ...]) -> Deduplication:
     node = custom.at("identity", "name the deduplication key").at("value", "write {column, horizonSeconds, maxIds}")
     replaces = node.get("replaces")
     return Deduplication(
@@ -552,11 +251,11 @@ def _deduplication(custom: _Node, columns: tuple[Column, ...]) -> Deduplication:
     )
 
 
-def _topic(root: _Node, name: str) -> TopicContract:
+def _topic(root: Place, name: str) -> TopicContract:
     server = next((s for s in root.items("servers", "name the Kafka server") if s.get("type") == "kafka"), None)
     if server is None:
         raise root.refuse("add a server of type kafka: the schema begins with a topic", "servers")
-    custom = server.custom("server")
+    custom = server.custom(_CUSTOM["server"])
     key = custom.at("key", "write {system, pattern}").at("value", "write {system, pattern, devicePattern}")
     days = _sla_number(root, "retention", name, "days the topic keeps messages")
     return TopicContract(
@@ -573,7 +272,7 @@ def _topic(root: _Node, name: str) -> TopicContract:
     )
 
 
-def _pattern(node: _Node, field: str) -> str:
+def _pattern(node: Place, field: str) -> str:
     text = node.text(field, "write the regular expression a whole key matches")
     try:
         re.compile(text)
@@ -582,19 +281,19 @@ def _pattern(node: _Node, field: str) -> str:
     return text
 
 
-def _sla(root: _Node, name: str, element: str) -> _Node | None:
+def _sla(root: Place, name: str, element: str) -> Place | None:
     entries = root.items("slaProperties", "write retention, retentionClass and latencyClass")
     return next((e for e in entries if e.get("property") == name and e.get("element") == element), None)
 
 
-def _sla_number(root: _Node, name: str, element: str, meaning: str) -> int:
+def _sla_number(root: Place, name: str, element: str, meaning: str) -> int:
     entry = _sla(root, name, element)
     if entry is None or entry.get("unit") != "d":
         raise root.refuse(f"add {{property: {name}, value: {meaning}, unit: d, element: {element}}}", "slaProperties")
     return entry.whole("value", meaning)
 
 
-def _sla_choice(root: _Node, name: str, element: str, allowed: tuple[str, ...]) -> str:
+def _sla_choice(root: Place, name: str, element: str, allowed: tuple[str, ...]) -> str:
     entry = _sla(root, name, element)
     if entry is None:
         wanted = f"{{property: {name}, value: one of {', '.join(allowed)}, element: {element}}}"
@@ -602,7 +301,7 @@ def _sla_choice(root: _Node, name: str, element: str, allowed: tuple[str, ...]) 
     return entry.choice("value", allowed, f"write the {name} of {element}")
 
 
-def _schema(root: _Node, stream: str) -> tuple[tuple[Column, ...], tuple[TableContract, ...]]:
+def _schema(root: Place, stream: str) -> tuple[tuple[Column, ...], tuple[TableContract, ...]]:
     entries = root.items("schema", "describe the message (if any) and the tables")
     with_topic = entries[0].get("physicalType") == "topic"
     if with_topic and entries[0].get("name") != stream:
@@ -616,7 +315,7 @@ def _schema(root: _Node, stream: str) -> tuple[tuple[Column, ...], tuple[TableCo
     return message, tables
 
 
-def _table(root: _Node, entry: _Node, stream: str) -> TableContract:
+def _table(root: Place, entry: Place, stream: str) -> TableContract:
     name = entry.text("name", "name the table")
     if entry.get("physicalType") != "table" or not name.isidentifier():
         raise entry.refuse("only schema[0] may be a topic; a table has physicalType table and a plain name")
@@ -641,14 +340,14 @@ def _table(root: _Node, entry: _Node, stream: str) -> TableContract:
     )
 
 
-def _sources(entry: _Node) -> tuple[str, ...]:
-    value = (entry.custom("table").get("sources") or {}).get("value", ())
+def _sources(entry: Place) -> tuple[str, ...]:
+    value = (entry.custom(_CUSTOM["table"]).get("sources") or {}).get("value", ())
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _partitioning(entry: _Node, columns: tuple[Column, ...]) -> tuple[Partitioning | None, tuple[str, ...]]:
+def _partitioning(entry: Place, columns: tuple[Column, ...]) -> tuple[Partitioning | None, tuple[str, ...]]:
     remedy = "write {column, transform, sort}, or none with a description that says why"
-    given = entry.custom("table").at("partitioning", remedy)
+    given = entry.custom(_CUSTOM["table"]).at("partitioning", remedy)
     if given.get("value") == "none":
         given.text("description", "say why the table is not parted")
         return None, ()
@@ -660,14 +359,14 @@ def _partitioning(entry: _Node, columns: tuple[Column, ...]) -> tuple[Partitioni
     return Partitioning(column, node.choice("transform", TRANSFORMS, "write the transform")), sort
 
 
-def _primary_key(entry: _Node, properties: list[_Node]) -> tuple[str, ...]:
+def _primary_key(entry: Place, properties: list[Place]) -> tuple[str, ...]:
     keyed = sorted((p.get("primaryKeyPosition", 0), p.get("name")) for p in properties if p.get("primaryKey"))
     if not keyed:
         raise entry.refuse("mark the columns that name one row: primaryKey and primaryKeyPosition", "properties")
     return tuple(name for _, name in keyed)
 
 
-def _quality_rule(node: _Node) -> QualityRule:
+def _quality_rule(node: Place) -> QualityRule:
     if node.get("type") != "custom" or node.get("engine") != "greatExpectations":
         raise node.refuse("write type custom and engine greatExpectations")
     implementation = node.at("implementation", "write {type: expect_..., kwargs: {...}}")
@@ -681,7 +380,7 @@ def _quality_rule(node: _Node) -> QualityRule:
     )
 
 
-def _message(entry: _Node, tables: tuple[TableContract, ...]) -> tuple[Column, ...]:
+def _message(entry: Place, tables: tuple[TableContract, ...]) -> tuple[Column, ...]:
     """The message's fields, nested ones flattened, each under the name its table column has."""
     fields = list(_flattened(entry, ""))
     leaves = Counter(path.rpartition(".")[2] for path, _ in fields)
@@ -696,7 +395,7 @@ def _message(entry: _Node, tables: tuple[TableContract, ...]) -> tuple[Column, .
     return columns
 
 
-def _flattened(entry: _Node, prefix: str) -> Iterator[tuple[str, _Node]]:
+def _flattened(entry: Place, prefix: str) -> Iterator[tuple[str, Place]]:
     for node in entry.items("properties", "describe the fields"):
         path = prefix + node.text("name", "name the field")
         if node.get("logicalType") == "object":
@@ -705,7 +404,7 @@ def _flattened(entry: _Node, prefix: str) -> Iterator[tuple[str, _Node]]:
             yield path, node
 
 
-def _table_column(node: _Node) -> Column:
+def _table_column(node: Place) -> Column:
     column = _column(node)
     sources = node.get("transformSourceObjects", [])
     items = node.get("items", {})
@@ -718,13 +417,13 @@ def _table_column(node: _Node) -> Column:
     )
 
 
-def _field_id(node: _Node, given: Any) -> int:
+def _field_id(node: Place, given: Any) -> int:
     if not str(given or "").isdigit():
         raise node.refuse('write the Iceberg field id as text, e.g. "7"; a list\'s element has its own', "id")
     return int(given)
 
 
-def _column(node: _Node) -> Column:
+def _column(node: Place) -> Column:
     name = node.text("name", "name the column")
     logical = node.choice("logicalType", tuple(_ICEBERG_OF), "write the logical type")
     options = node.get("logicalTypeOptions", {})
@@ -732,7 +431,7 @@ def _column(node: _Node) -> Column:
     iceberg = node.get("physicalType") or _ICEBERG_OF[logical]
     if iceberg not in _PHYSICAL[logical] or binary != (iceberg == "binary"):
         raise node.refuse(f"a {logical} is kept as {' or '.join(_PHYSICAL[logical])}", "physicalType")
-    custom = node.custom("column")
+    custom = node.custom(_CUSTOM["column"])
     unit, reason = _unit(custom, logical)
     return Column(
         name=name,
@@ -754,7 +453,7 @@ def _column(node: _Node) -> Column:
     )
 
 
-def _unit(custom: _Node, logical: str) -> tuple[str | None, str | None]:
+def _unit(custom: Place, logical: str) -> tuple[str | None, str | None]:
     if logical not in ("number", "integer") and not custom.get("unit"):
         return None, None
     remedy = "write the UCUM unit, `per code`, or none with a description that says why it has none"
@@ -765,7 +464,7 @@ def _unit(custom: _Node, logical: str) -> tuple[str | None, str | None]:
     return unit, entry.get("description")
 
 
-def _protection(node: _Node, custom: _Node) -> str | None:
+def _protection(node: Place, custom: Place) -> str | None:
     protection = (custom.get("protection") or {}).get("value")
     if protection is not None and protection not in PROTECTIONS:
         raise node.refuse(f"one of {', '.join(PROTECTIONS)}", "customProperties.protection")
@@ -774,7 +473,7 @@ def _protection(node: _Node, custom: _Node) -> str | None:
     return protection
 
 
-def _check_columns(entry: _Node, columns: tuple[Column, ...]) -> None:
+def _check_columns(entry: Place, columns: tuple[Column, ...]) -> None:
     _refuse_double_names(entry, columns)
     ids = Counter(i for column in columns for i in (column.field_id, column.element_id) if i)
     doubled = [i for i, count in ids.items() if count > 1]
@@ -785,13 +484,13 @@ def _check_columns(entry: _Node, columns: tuple[Column, ...]) -> None:
         raise entry.refuse("a table keeps an identifying column sealed or not at all", f"properties[{bare[0]}]")
 
 
-def _refuse_double_names(entry: _Node, columns: tuple[Column, ...]) -> None:
+def _refuse_double_names(entry: Place, columns: tuple[Column, ...]) -> None:
     doubled = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
     if doubled:
         raise entry.refuse("is there twice; name one otherwise", f"properties[{doubled[0]}]")
 
 
-def _check_sources(entry: _Node, table: TableContract, message: tuple[Column, ...]) -> None:
+def _check_sources(entry: Place, table: TableContract, message: tuple[Column, ...]) -> None:
     paths = {column.path for column in message}
     for column in table.columns:
         if column.source and column.source not in paths:

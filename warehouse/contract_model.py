@@ -1,0 +1,287 @@
+"""What a contract says, as frozen objects.
+
+Holds: the objects and the words of closed lists in them.
+Does not hold: reading and refusing (contract.py), nor anything derived (tables.py and the upper floors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+POSITION_COLUMNS = {
+    "topic_id": "string",
+    "kafka_partition": "int",
+    "kafka_offset": "long",
+    "kafka_time": "timestamptz",
+    "ingest_time": "timestamptz",
+}
+
+RETENTION_CLASSES = {
+    "clinical_record": "as long as the law keeps a patient's record; ten years where a site says nothing else",
+    "derived": "two years; it can be made again from what it was made of",
+    "operational": "one year",
+    "rejects": "thirty days, then the reject keys of those days are destroyed",
+}
+LATENCY_CLASSES = {
+    "clinical": "someone acts on it: sub-second on Kafka",
+    "operational": "seconds to minutes in the lake",
+    "analytical": "hours",
+}
+PURPOSES = ("care", "operations", "payment", "research", "marketing")
+STATUSES = ("draft", "active", "deprecated")
+ACCESS = ("produce", "consume", "query")
+CLASSIFICATIONS = ("identifying", "pseudonymous", "sensitive", "internal", "public")
+PROTECTIONS = ("dropped", "generalised", "sealed", "token")
+TRANSFORMS = ("day", "identity")
+SEVERITIES = ("error", "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, or a field of a message flattened to one.
+
+    Attributes:
+        name: in rows and tables. A message field that becomes a table column already has that column's name.
+        type: ODCS logical type: string, integer, number, timestamp, date, boolean, array; or binary.
+        iceberg: Iceberg type as text, e.g. `timestamptz`, `list<string>`.
+        field_id, element_id: Iceberg field ids (element: of a list); None in a message.
+        path: message only: where in the JSON, dotted, e.g. `times.appended`; None in a table.
+        source: table only: the path in the message it is made of; None where a step makes it.
+        made_by: table only: what is done to the source, or which step makes the column.
+        unit: UCUM, `per code`, or None; then `unit_reason` says why (numbers), or the column is no quantity.
+        minimum, maximum: both ends allowed.
+    """
+
+    name: str
+    type: str
+    iceberg: str
+    required: bool
+    classification: str
+    description: str
+    field_id: int | None = None
+    element_id: int | None = None
+    path: str | None = None
+    source: str | None = None
+    made_by: str | None = None
+    unit: str | None = None
+    unit_reason: str | None = None
+    code_system: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    protection: str | None = None
+    example: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRule:
+    """An expectation beyond types: its Great Expectations type and arguments as the contract gives them."""
+
+    name: str
+    description: str
+    dimension: str | None
+    severity: str
+    expectation: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def blocking(self) -> bool:
+        return self.severity == "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    column: str
+    transform: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableContract:
+    """One Iceberg table.
+
+    Attributes:
+        stream, version: of the contract it stands in.
+        grain: what one row is, in a sentence.
+        primary_key: columns, in order.
+        partitioning: None for a table of one partition.
+        sort: columns compaction sorts by.
+        fed_by: streams whose topic positions it carries, each with a vector of its own topic; empty if derived.
+        derived_from: tables it is made of; empty if fed by topics.
+    """
+
+    name: str
+    stream: str
+    version: str
+    description: str
+    grain: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    partitioning: Partitioning | None
+    sort: tuple[str, ...]
+    retention_class: str
+    latency_class: str
+    quality: tuple[QualityRule, ...]
+    sources: tuple[str, ...]
+    fed_by: tuple[str, ...] = ()
+    derived_from: tuple[str, ...] = ()
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def positioned(self) -> bool:
+        """Whether rows carry the position of a message."""
+        return bool(self.fed_by)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicContract:
+    """One Kafka topic.
+
+    Attributes:
+        key_system: identifier system of a patient key.
+        key_pattern: regular expression a patient key matches in full.
+        device_pattern: the same of a device key (null token), None where every message has a patient.
+        config: topic configuration to create and check, name -> value as Kafka shows it.
+    """
+
+    stream: str
+    partitions: int
+    copartition_group: str
+    key_system: str
+    key_pattern: str
+    device_pattern: str | None
+    message_format: str
+    max_message_bytes: int
+    retention_ms: int
+    latency_class: str
+
+    @property
+    def config(self) -> dict[str, str]:
+        return {
+            "cleanup.policy": "delete",
+            "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "LogAppendTime",
+            "retention.ms": str(self.retention_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which column names the person (a row name, see `Column.name`), in which identifier system."""
+
+    column: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """Which column is the event's time, and how far from append time it may lie.
+
+    Later than `allowed_lateness_seconds` behind is late (an attribute, never a reason to drop); further ahead than
+    `allowed_ahead_seconds`, or before `earliest`, is impossible and rejected.
+    """
+
+    column: str
+    allowed_lateness_seconds: float | None = None
+    allowed_ahead_seconds: float | None = None
+    earliest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplication:
+    """The key that makes two messages one event, and how long (seconds of Kafka time) and how many are remembered.
+
+    `replaces` names the column that says which earlier event this one takes back.
+    """
+
+    column: str
+    horizon_seconds: int
+    max_ids: int
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessGroup:
+    name: str
+    access: str
+    purposes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamContract:
+    """One contract file. `subject` is None where no row is about a person; then `no_subject_because` says so."""
+
+    name: str
+    version: str
+    status: str
+    deprecation_path: str | None
+    domain: str
+    purpose_text: str
+    limitations: str
+    usage: str
+    owner: str
+    schema_owner: str
+    support: str
+    access: tuple[AccessGroup, ...]
+    purposes: tuple[str, ...]
+    subject: Subject | None
+    no_subject_because: str | None
+    time: EventTime
+    deduplication: Deduplication | None
+    keep_raw: bool
+    topic: TopicContract | None
+    message_description: str
+    message: tuple[Column, ...]
+    tables: tuple[TableContract, ...]
+    file: str
+
+    def field(self, name: str) -> Column:
+        """The message column of that row name."""
+        return next(column for column in self.message if column.name == name)
+
+
+class Contracts(Mapping[str, StreamContract]):
+    """All contracts of a folder, by stream name."""
+
+    def __init__(self, streams: tuple[StreamContract, ...]) -> None:
+        self._streams = {stream.name: stream for stream in streams}
+        self._tables = {table.name: table for stream in streams for table in stream.tables}
+
+    def __getitem__(self, name: str) -> StreamContract:
+        return self._streams[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def stream(self, name: str) -> StreamContract:
+        """Raises KeyError naming what there is."""
+        return _found(self._streams, name, "stream")
+
+    def table(self, name: str) -> TableContract:
+        """Raises KeyError naming what there is."""
+        return _found(self._tables, name, "table")
+
+    def tables(self) -> tuple[TableContract, ...]:
+        return tuple(self._tables.values())
+
+    def topics(self) -> tuple[TopicContract, ...]:
+        return tuple(stream.topic for stream in self._streams.values() if stream.topic)
+
+    def tables_of(self, stream: str) -> tuple[TableContract, ...]:
+        """Every table a message of this stream may end in: its own, rejects, duplicates."""
+        return tuple(table for table in self._tables.values() if stream in table.fed_by)
+
+
+def _found(things: Mapping[str, Any], name: str, kind: str) -> Any:
+    if name not in things:
+        raise KeyError(f"no contract has a {kind} {name}; there are {', '.join(sorted(things))}")
+    return things[name]
