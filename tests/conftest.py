@@ -62,9 +62,11 @@ def free_port_base() -> Iterator[Callable[[], int]]:
 
 
 def _claimed(base: int, claims: ExitStack) -> bool:
-    lock = claims.enter_context(open(Path(tempfile.gettempdir()) / f"wardstream-test-ports-{base}.lock", "w"))
+    lock = Path(tempfile.gettempdir()) / f"wardstream-test-ports-{base}.lock"
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    claims.callback(os.close, handle)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -169,9 +169,8 @@ def _fetch_by_maven(absent: dict[LockedJar, str], folder: Path, scratch: Path) -
     pom.write_text(_pom(list(absent)))
     goal = ("dependency:copy-dependencies", "-DexcludeTransitive=true", f"-DoutputDirectory={target}")
     try:
-        subprocess.run(
-            [*command, f"-DoutputDirectory={target}"], check=True, capture_output=True, timeout=MAVEN_SECONDS
-        )
+        command = [maven, "-q", "-B", "-f", str(pom), *goal]
+        subprocess.run(command, check=True, capture_output=True, timeout=MAVEN_SECONDS)
     except (subprocess.SubprocessError, OSError) as error:
         raise JarError(f"could not fetch {names}; nor could the Maven client ({type(error).__name__})") from error
     for jar in absent:

@@ -27,7 +27,7 @@ _OFFSETS = {
     "admin": 41,
     "dagster": 80,
     "dagster_code": 81,
-    "prism": 85,
+    "prism": 73,
     "kafka": 92,
     "controller": 93,
 }
@@ -58,6 +58,11 @@ def store_ports(base: int) -> dict[int, str]:
     return {port(base, name): f"SeaweedFS ({name})" for name in (*STORE_PORTS, "admin_grpc")}
 
 
+def prism_ports(base: int) -> dict[int, str]:
+    """Port to purpose, of the Prism runner."""
+    return {port(base, "prism"): "Prism (jobs)"}
+
+
 def dagster_ports(base: int) -> dict[int, str]:
     """Port to purpose, of Dagster's web server and code server."""
     return {port(base, "dagster"): "Dagster (web)", port(base, "dagster_code"): "Dagster (code server)"}
@@ -73,6 +78,15 @@ def is_free(number: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def accepts(host: str, number: int, seconds: float = 1.0) -> bool:
+    """Whether somebody accepts a TCP connection there. That a server can be used says only a question to it."""
+    try:
+        socket.create_connection((host, number), seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def taken(wanted: Mapping[int, str]) -> list[str]:

@@ -24,6 +24,7 @@ READY_SECONDS = 120.0
 
 POLL_SECONDS = 0.05
 KILL_SECONDS = 5.0
+LOG_BYTES = 16 << 20
 
 
 class ChildError(RuntimeError):
@@ -67,7 +68,7 @@ class Child:
         if threading.current_thread() is not threading.main_thread():
             raise ChildError(f"{program.name} must be started from the main thread, else it ends with another one")
         require_free(program.ports)
-        program.log.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(program.log)
         with open(program.log, "ab") as log:
             log_start = log.tell()
             process = subprocess.Popen(
@@ -151,6 +152,13 @@ class Child:
     def _send(self, how: int) -> None:
         if self.alive:
             self._process.send_signal(how)
+
+
+def _make_room(log: Path) -> None:
+    """One older log is kept, so that restarts do not fill the disk."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".old.log"))
 
 
 def _mode(program: Program) -> str:
