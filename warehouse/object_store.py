@@ -1,0 +1,57 @@
+"""The object store as the lake uses it: whole objects under names that are used once.
+
+Holds: pyiceberg's FileIO with one PUT an object, with time-outs and retries set.
+Does not hold: what is in the objects, or when one may be deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
+from pyiceberg.io import OutputStream
+from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+
+UNBUFFERED = 0
+
+
+class StoreUnavailable(Exception):
+    """Store or catalog did not answer, or not in time. Nothing is lost: the same call may be made again."""
+
+
+class _NewObject(PyArrowFile):
+    """An object that does not exist yet: its name holds a fresh uuid, so nobody asks the store whether it does."""
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        return super().create(overwrite=True)
+
+
+class SinglePutFileIO(PyArrowFileIO):
+    """pyiceberg's Arrow FileIO, writing each object in one request as long as it fits one (below 10 MiB or so)."""
+
+    def new_output(self, location: str) -> PyArrowFile:
+        scheme, netloc, path = self.parse_location(location, self.properties)
+        return _NewObject(location, path, self.fs_by_scheme(scheme, netloc), buffer_size=UNBUFFERED)
+
+    def put(self, location: str, data: pa.Buffer | bytes) -> None:
+        """Write one object. Raises OSError; then it may be there or not, and nobody refers to it."""
+        with self.new_output(location).create() as stream:
+            stream.write(data)
+
+    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+        return S3FileSystem(**_s3_options(self.properties))
+
+
+def _s3_options(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "endpoint_override": properties["s3.endpoint"],
+        "access_key": properties["s3.access-key-id"],
+        "secret_key": properties["s3.secret-access-key"],
+        "region": properties["s3.region"],
+        "connect_timeout": float(properties["s3.connect-timeout"]),
+        "request_timeout": float(properties["s3.request-timeout"]),
+        "retry_strategy": AwsStandardS3RetryStrategy(max_attempts=int(properties["s3.retry-attempts"])),
+        "allow_delayed_open": True,
+        "background_writes": False,
+    }

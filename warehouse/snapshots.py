@@ -1,0 +1,371 @@
+"""Snapshots as the committer makes them: manifests, manifest list, summary, and which old ones to let go.
+
+Holds: everything between data files that lie in the store and the request that makes them part of the table.
+Does not hold: the decision to commit, retries, or any reading of rows.
+"""
+
+from __future__ import annotations
+
+import io as memory
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyiceberg.catalog import Catalog, MetastoreCatalog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io import InputFile, OutputFile, OutputStream
+from pyiceberg.manifest import (
+    DataFile,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    ManifestWriter,
+    write_manifest,
+    write_manifest_list,
+)
+from pyiceberg.table import Table, TableProperties
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
+from pyiceberg.table.snapshots import Operation, Snapshot, SnapshotSummaryCollector, Summary, update_snapshot_summaries
+from pyiceberg.table.update import (
+    AddSnapshotUpdate,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotsUpdate,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+    ValidatableTableRequirement,
+)
+
+from warehouse.object_store import SinglePutFileIO
+from warehouse.offsets import Vector, VectorMissingError, decode_vector
+
+FORMAT_VERSION = 2
+UNASSIGNED = -1
+
+OFFSETS = "wardstream.offsets"
+INTERVALS = "wardstream.intervals"
+COMMIT_ID = "wardstream.commit-id"
+ROWS = "wardstream.rows"
+WRITER = "wardstream.writer"
+SOURCES = "wardstream.sources"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a commit is to change: files to add, our summary keys, and the partition day (days since 1970) to empty."""
+
+    summary: Mapping[str, str]
+    added: tuple[DataFile, ...] = ()
+    emptied_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A table as it was seen, with its head's manifests. `remembered`: from our own last commit, not just loaded."""
+
+    table: Table
+    manifests: tuple[ManifestFile, ...]
+    remembered: bool = False
+
+    @property
+    def metadata(self) -> TableMetadata:
+        return self.table.metadata
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        return self.metadata.current_snapshot()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A snapshot whose manifests lie in the store, ready for the catalog."""
+
+    snapshot: Snapshot
+    manifests: tuple[ManifestFile, ...]
+
+
+def vector_of(metadata: TableMetadata) -> Vector:
+    """The vector of the first ancestor of the head that has one; empty for a table that never had a snapshot.
+
+    Raises `VectorMissingError` where there are snapshots and none of the head's line says a vector.
+    """
+    if metadata.current_snapshot() is None and not metadata.snapshots:
+        return {}
+    text = vector_text(metadata)
+    if text is None:
+        raise VectorMissingError(
+            f"table at {metadata.location} has snapshots and no offset vector in the line of its head: another writer "
+            f"committed without it. Roll the table back to a snapshot with one, or set it by hand; it is never guessed"
+        )
+    return decode_vector(text)
+
+
+def vector_text(metadata: TableMetadata) -> str | None:
+    """What `vector_of` reads, as it stands in the summary; None where there is none."""
+    return next((value for snapshot in line_of(metadata) if (value := _said(snapshot, OFFSETS))), None)
+
+
+def line_of(metadata: TableMetadata) -> Iterator[Snapshot]:
+    """The head and its ancestors, newest first, as far as the metadata still has them."""
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    snapshot = metadata.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        snapshot = by_id.get(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id is not None else None
+
+
+def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int) -> Prepared:
+    """Write manifest and manifest list of a snapshot on this head: one PUT each. Raises OSError if the store refuses.
+
+    `now_ms`: milliseconds since 1970 UTC. A table's time never runs backwards, whatever the clock does: other engines
+    refuse metadata whose snapshots do.
+    """
+    metadata = head.metadata
+    writing = _Writing(head, io, metadata.new_snapshot_id())
+    kept, removed = writing.without_day(draft.emptied_day)
+    manifests = [*writing.manifest_of(draft.added), *kept]
+    sequence = metadata.next_sequence_number()
+    snapshot = Snapshot(
+        snapshot_id=writing.snapshot_id,
+        parent_snapshot_id=metadata.current_snapshot_id,
+        sequence_number=sequence,
+        timestamp_ms=max(now_ms, metadata.last_updated_ms),
+        manifest_list=writing.list_of(manifests, sequence),
+        summary=_summary(head, draft, removed),
+        schema_id=metadata.current_schema_id,
+    )
+    return Prepared(snapshot, tuple(_numbered(manifest, sequence) for manifest in manifests))
+
+
+def swap_request(
+    catalog: Catalog, metadata: TableMetadata, prepared: Prepared, keep: int
+) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
+    """Requirements and updates of the commit: same table, same head; at most `keep` snapshots afterwards."""
+    snapshot = prepared.snapshot
+    requirements: list[TableRequirement] = [
+        AssertTableUUID(uuid=metadata.table_uuid),
+        AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=snapshot.parent_snapshot_id),
+    ]
+    updates: list[TableUpdate] = [
+        AddSnapshotUpdate(snapshot=snapshot),
+        SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, type=SnapshotRefType.BRANCH, snapshot_id=snapshot.snapshot_id),
+    ]
+    if dropped := superseded(metadata, keep - 1):
+        requirements += _same_refs(catalog, metadata)
+        updates.append(RemoveSnapshotsUpdate(snapshot_ids=dropped))
+    return tuple(requirements), tuple(updates)
+
+
+def superseded(metadata: TableMetadata, keep: int) -> list[int]:
+    """Ids of the oldest snapshots beyond `keep`; never one that a branch or tag names, nor one whose vector a kept
+    snapshot relies on. Their files stay: removing those is upkeep's, after the longest query."""
+    by_age = sorted(metadata.snapshots, key=lambda s: s.sequence_number or 0)
+    named = {ref.snapshot_id for ref in metadata.refs.values()}
+    candidates = [s.snapshot_id for s in by_age if s.snapshot_id not in named]
+    dropped = set(candidates[: max(0, len(by_age) - keep)])
+    kept = [s for s in by_age if s.snapshot_id not in dropped]
+    return [id_ for id_ in candidates if id_ in dropped - _vectors_relied_on(kept, by_age)]
+
+
+class AssertSameRefs(ValidatableTableRequirement):
+    """Branches and tags are those we saw: letting snapshots go must not take a tag that came in between along.
+
+    Checked by catalogs that pyiceberg itself applies updates for; it is never sent anywhere.
+    """
+
+    type: str = "assert-same-refs"
+    refs: dict[str, SnapshotRef]
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:
+        if base_metadata is None or base_metadata.refs != self.refs:
+            raise CommitFailedException("Requirement failed: branches or tags have changed")
+
+
+class _Writing:
+    """The writing of one snapshot: names, format and the store."""
+
+    def __init__(self, head: Head, io: SinglePutFileIO, snapshot_id: int) -> None:
+        self._table, self._manifests, self._io = head.table, head.manifests, io
+        self._name = uuid.uuid4()
+        self._written = 0
+        self.snapshot_id = snapshot_id
+
+    def manifest_of(self, files: tuple[DataFile, ...]) -> list[ManifestFile]:
+        """A manifest that adds the files; none for none."""
+        if not files:
+            return []
+        entries = [_entry(self.snapshot_id, file) for file in files]
+        return [self._manifest(self._table.metadata.default_spec_id, added=entries)]
+
+    def without_day(self, day: int | None) -> tuple[list[ManifestFile], list[DataFile]]:
+        """The head's manifests with the files of a partition day taken out, and those files."""
+        if day is None:
+            return list(self._manifests), []
+        kept, removed = [], []
+        for manifest in self._manifests:
+            entries = self._entries_if_of(manifest, day)
+            gone = [entry for entry in entries if entry.data_file.partition[0] == day]
+            if not gone:
+                kept.append(manifest)
+                continue
+            removed += [entry.data_file for entry in gone]
+            staying = [entry for entry in entries if entry.data_file.partition[0] != day]
+            kept.append(self._manifest(manifest.partition_spec_id, existing=staying, deleted=gone))
+        return kept, removed
+
+    def list_of(self, manifests: list[ManifestFile], sequence: int) -> str:
+        """Write the manifest list; its location."""
+        location = self._location(f"snap-{self.snapshot_id}-0-{self._name}.avro")
+        output = _InMemory(location)
+        with write_manifest_list(
+            FORMAT_VERSION,
+            output,
+            self.snapshot_id,
+            self._table.metadata.current_snapshot_id,
+            sequence,
+            self._compression(),
+        ) as writer:
+            writer.add_manifests(manifests)
+        self._io.put(location, output.data)
+        return location
+
+    def _entries_if_of(self, manifest: ManifestFile, day: int) -> list[ManifestEntry]:
+        """The live entries of a data manifest that may hold files of the day; none if it cannot."""
+        if manifest.content != ManifestContent.DATA or not _may_hold(manifest, day):
+            return []
+        if manifest.partition_spec_id != self._table.metadata.default_spec_id:
+            raise ValueError(f"manifest {manifest.manifest_path} was written under another partition spec")
+        return manifest.fetch_manifest_entry(self._io)
+
+    def _manifest(self, spec_id: int, **entries: list[ManifestEntry]) -> ManifestFile:
+        output = _InMemory(self._location(f"{self._name}-m{self._written}.avro"))
+        self._written += 1
+        table = self._table
+        with write_manifest(
+            FORMAT_VERSION, table.specs()[spec_id], table.schema(), output, self.snapshot_id, self._compression()
+        ) as writer:
+            _write_entries(writer, **entries)
+        self._io.put(output.location, output.data)
+        return writer.to_manifest_file()
+
+    def _location(self, name: str) -> str:
+        return self._table.location_provider().new_metadata_location(name)
+
+    def _compression(self) -> Any:
+        key, default = TableProperties.WRITE_AVRO_COMPRESSION, TableProperties.WRITE_AVRO_COMPRESSION_DEFAULT
+        return self._table.properties.get(key, default)
+
+
+class _InMemory(OutputFile):
+    """A file whose bytes are kept: `data` after it was closed."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.data = b""
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def exists(self) -> bool:
+        return False
+
+    def to_input_file(self) -> InputFile:
+        raise NotImplementedError
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        return _KeptBytes(self)
+
+
+class _KeptBytes(memory.BytesIO):
+    def __init__(self, file: _InMemory) -> None:
+        super().__init__()
+        self._file = file
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.data = self.getvalue()
+        super().close()
+
+
+def _write_entries(
+    writer: ManifestWriter,
+    added: Iterable[ManifestEntry] = (),
+    existing: Iterable[ManifestEntry] = (),
+    deleted: Iterable[ManifestEntry] = (),
+) -> None:
+    for entry in added:
+        writer.add(entry)
+    for entry in existing:
+        writer.existing(entry)
+    for entry in deleted:
+        writer.delete(entry)
+
+
+def _entry(snapshot_id: int, file: DataFile) -> ManifestEntry:
+    return ManifestEntry.from_args(
+        status=ManifestEntryStatus.ADDED,
+        snapshot_id=snapshot_id,
+        sequence_number=None,
+        file_sequence_number=None,
+        data_file=file,
+    )
+
+
+def _may_hold(manifest: ManifestFile, day: int) -> bool:
+    if not manifest.partitions:
+        return True
+    lower, upper = manifest.partitions[0].lower_bound, manifest.partitions[0].upper_bound
+    if lower is None or upper is None:
+        return False
+    return int.from_bytes(lower, "little", signed=True) <= day <= int.from_bytes(upper, "little", signed=True)
+
+
+def _numbered(manifest: ManifestFile, sequence: int) -> ManifestFile:
+    """The manifest as the next manifest list must name it: with the sequence number that its commit gave it."""
+    if manifest.sequence_number == UNASSIGNED:
+        manifest.sequence_number = sequence
+    if manifest.min_sequence_number == UNASSIGNED:
+        manifest.min_sequence_number = sequence
+    return manifest
+
+
+def _summary(head: Head, draft: Draft, removed: list[DataFile]) -> Summary:
+    table = head.table
+    collector = SnapshotSummaryCollector(partition_summary_limit=0)
+    for file in draft.added:
+        collector.add_file(file, table.schema(), table.spec())
+    for file in removed:
+        collector.remove_file(file, table.schema(), table.spec())
+    operation = Operation.APPEND if draft.emptied_day is None else Operation.OVERWRITE
+    return update_snapshot_summaries(
+        Summary(operation=operation, **collector.build(), **draft.summary),
+        previous_summary=head.snapshot.summary if head.snapshot else None,
+    )
+
+
+def _said(snapshot: Snapshot, key: str) -> str | None:
+    return snapshot.summary.additional_properties.get(key) if snapshot.summary else None
+
+
+def _vectors_relied_on(kept: list[Snapshot], snapshots: list[Snapshot]) -> set[int]:
+    """Snapshots that a kept one without a vector finds its vector in."""
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in snapshots}
+    found = set()
+    for snapshot in kept:
+        at: Snapshot | None = snapshot
+        while at is not None and not _said(at, OFFSETS):
+            at = by_id.get(at.parent_snapshot_id or UNASSIGNED)
+        if at is not None and at is not snapshot:
+            found.add(at.snapshot_id)
+    return found
+
+
+def _same_refs(catalog: Catalog, metadata: TableMetadata) -> list[TableRequirement]:
+    if isinstance(catalog, MetastoreCatalog):
+        return [AssertSameRefs(refs=metadata.refs)]
+    others = ((name, ref) for name, ref in metadata.refs.items() if name != MAIN_BRANCH)
+    return [AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id) for name, ref in others]
