@@ -1,0 +1,81 @@
+"""The quality gate as an asset: one verdict a day, shown as a blocking check.
+
+Holds: the asset and its check.
+Does not hold: the gate itself. It is a row of `quality_results` (`warehouse/release.py`), which derived work reads; the
+check only shows it, and spares a run the attempt to build on a red day.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of what it decorates.
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.partitions import DAYS
+from assets.schedules import GATE_WHEN
+from assets.streams import gate_key, table_key
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from expectations.validate import Verdict
+
+CHECK = "day_is_fit"
+
+
+def gate_asset(table: str, owners: list[str]) -> dg.AssetsDefinition:
+    """The gate of `table`: each run judges one day and fails if the day is not fit to build upon."""
+
+    @dg.asset(
+        key=gate_key(table),
+        deps=[table_key(table)],
+        partitions_def=DAYS,
+        check_specs=[_check_spec(table)],
+        automation_condition=GATE_WHEN,
+        group_name="quality",
+        kinds={"python"},
+        owners=owners,
+        description=f"Verdict of {table}'s expectations on one day, kept as a row of quality_results.",
+    )
+    def gate(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult]:
+        from assets.gate import run_gate
+
+        verdict = run_gate(settings, table, date.fromisoformat(context.partition_key), now=datetime.now(UTC))
+        yield dg.MaterializeResult(metadata=_numbers(verdict), check_results=[check_result(verdict)])
+
+    return gate
+
+
+def check_result(verdict: "Verdict") -> dg.AssetCheckResult:
+    """A verdict as Dagster shows it: names and counts, no value of any row."""
+    return dg.AssetCheckResult(
+        check_name=CHECK,
+        passed=verdict.passed,
+        description=_sentence(verdict),
+        metadata={**_numbers(verdict), "failed": dg.MetadataValue.json(dict(verdict.failed))},
+    )
+
+
+def _check_spec(table: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        CHECK,
+        asset=gate_key(table),
+        blocking=True,
+        partitions_def=DAYS,
+        description="Every expectation of the table's contract holds for the day.",
+    )
+
+
+def _numbers(verdict: "Verdict") -> dict[str, dg.MetadataValue]:
+    return {
+        "rows": dg.MetadataValue.int(verdict.rows),
+        "expectations": dg.MetadataValue.int(verdict.expectations),
+        "suite_version": dg.MetadataValue.text(verdict.suite_version),
+        "warnings": dg.MetadataValue.json(dict(verdict.warnings)),
+    }
+
+
+def _sentence(verdict: "Verdict") -> str:
+    if verdict.passed:
+        return f"{verdict.expectations} expectations hold for {verdict.rows} rows"
+    return f"red: {', '.join(verdict.failed)}"
