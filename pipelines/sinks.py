@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 from confluent_kafka import Producer
-from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
-from warehouse.vault import VaultUnavailableError
 
 from pipelines.batch import StreamBatch
+from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailable
 from warehouse.offsets import GapError, Interval
 from warehouse.settings import Settings
+from warehouse.vault import VaultUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class LakeTable:
 
     name: str
     streams: frozenset[str]
+    schema: pa.Schema
     open: Callable[[], FencedTable]
     rows: Callable[[StreamBatch], pa.Table]
 
@@ -174,6 +175,15 @@ class TableCommitter(threading.Thread):
             self.error = error
             _LOG.error("the committer of %s ends: %s", self.table.name, type(error).__name__)
 
+    def status(self) -> dict[str, object]:
+        return {
+            "rows": self.committed_rows,
+            "commits": self.commits,
+            "extra_attempts": self.extra_attempts,
+            "last_commit_at": self.last_commit_at,
+            "waiting_for": self.waiting_for,
+        }
+
     def _gather(self, wait_s: float) -> None:
         try:
             item = self._queue.get(timeout=max(0.0, wait_s))
@@ -217,9 +227,11 @@ class TableCommitter(threading.Thread):
             pending, self._pending = self._pending, _Pending(self._generation)
             if not pending.intervals or pending.generation != self._generation:
                 return
-            rows = pa.concat_tables(pending.rows) if pending.rows else None
-            intervals = [Interval(topic, p, start, end) for (topic, p), (start, end) in pending.intervals.items()]
-            self._account(self._insist(lambda: self._table.commit(rows, intervals)))
+            rows = pa.concat_tables(pending.rows) if pending.rows else self.table.schema.empty_table()
+            intervals = [
+                Interval(t, p, start, end) for (t, p), (start, end) in pending.intervals.items() if start < end
+            ]
+            self._account(self._insist(lambda: self._table.commit(rows, intervals)) if intervals else None)
         finally:
             self.busy.clear()
 
@@ -240,7 +252,7 @@ class TableCommitter(threading.Thread):
                 result = action()
                 self.waiting_for = None
                 return result
-            except (StoreUnavailableError, VaultUnavailableError) as error:
+            except (StoreUnavailable, VaultUnavailable) as error:
                 self.waiting_for = str(error)
                 _LOG.warning("%s waits: %s", self.table.name, error)
                 if self._stopping.wait(pause):
@@ -348,6 +360,15 @@ class Lake:
         for committer in self.committers.values():
             if committer.error is not None:
                 raise committer.error
+
+    def status(self) -> dict[str, object]:
+        """Numbers and names, for the status file."""
+        return {
+            "held_bytes": self.held_bytes,
+            "apart": self.is_apart,
+            "times_let_go": self.times_let_go,
+            "tables": {name: committer.status() for name, committer in self.committers.items()},
+        }
 
     def _is_full(self, nbytes: int) -> bool:
         held = self.held_bytes

@@ -1,7 +1,7 @@
 """Messages out of Kafka: a reader over partitions assigned by hand, and the restriction that tracks it.
 
 Holds: consumer settings, the turning of messages into `MessageBatch`es, and what an error of the broker means.
-Does not hold: the DoFn over it (steps.py), where to start (the lake says, see state.py), nor anything about what a message means.
+Does not hold: the DoFn over it (steps.py), where to start (the lake says, see restore.py), or what a message means.
 """
 
 from __future__ import annotations

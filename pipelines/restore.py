@@ -1,0 +1,161 @@
+"""What a starting stream must know, read from the lake: positions, identities, patients, alerts already decided.
+
+Holds: the order in which it is read, and the alerts that stand on Kafka behind their table.
+Does not hold: the questions asked of the tables (warehouse/history.py), nor the state itself (state.py).
+
+Everything is as of one vector. What lies at or above it is read from Kafka again and must meet the state as it was;
+so an alert above it is not state, but its id is kept: it will be decided again and is not sent twice.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.clinical.monitor import WardMonitor
+from pipelines.deduplicate import FirstPositions
+from pipelines.source import PartitionReader, TopicFacts
+from pipelines.stream_steps import StreamSteps
+from warehouse import history
+from warehouse.analytics import Analytics
+from warehouse.catalog import open_catalog
+from warehouse.commit import FencedTable
+from warehouse.contract import Contracts
+from warehouse.identity import Tokenizer
+from warehouse.offsets import least
+from warehouse.settings import Settings
+from warehouse.vault import SqliteVault
+
+SCORED_STREAM = "device.vitals"
+ALERTS, WITHHELD = "clinical.alerts", "clinical.alerts.withheld"
+PATIENCE_S = 3.0
+"""How long one call to the lake tries by itself before it says that it waits."""
+_FORGET_AFTER = timedelta(days=7)
+
+Starts = dict[str, dict[int, int]]
+"""stream -> partition -> the offset from which every table it feeds misses nothing"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAlerts:
+    """Ids already on the topics whose triggering reading will be read again: (stream, alert id)."""
+
+    ids: set[tuple[str, str]]
+
+    def is_new(self, stream: str, alert_id: str) -> bool:
+        """True once for a new id; a known one is struck off, for a later episode cannot have it."""
+        if (stream, alert_id) in self.ids:
+            self.ids.discard((stream, alert_id))
+            return False
+        return True
+
+
+class Restorer:
+    """Reads what a start needs. Every method may raise that the lake, the vault or the broker is not there."""
+
+    def __init__(self, settings: Settings, contracts: Contracts, vault: SqliteVault, analytics: Analytics) -> None:
+        self._settings, self._contracts = settings, contracts
+        self._token_key = vault.token_key()
+        self._analytics = analytics
+
+    def starts(self, facts: dict[str, TopicFacts]) -> Starts:
+        """Where to read from; a table that does not know a topic yet records its low watermarks."""
+        return {stream: self._starts(fact) for stream, fact in facts.items()}
+
+    def _starts(self, fact: TopicFacts) -> dict[int, int]:
+        lows = {partition: low for partition, (low, _) in fact.ranges.items()}
+        tables = [open_table(self._settings, t.name) for t in self._contracts.tables_of(fact.stream)]
+        return least([table.establish(fact.topic_id, lows) for table in tables], fact.topic_id)
+
+    def steps(self, fact: TopicFacts, starts: dict[int, int]) -> StreamSteps:
+        """The stream's steps, with the identities of the lake below `starts` remembered."""
+        rule = self._contracts.stream(fact.stream).deduplication
+        table = self._contracts.stream(fact.stream).tables[0].name
+        known = history.identities_below(self._analytics, table, rule.column, fact.topic_id, starts, rule.max_ids)
+        first = FirstPositions(rule, self._token_key)
+        first.restore(known["event_id"], known["kafka_partition"], known["kafka_offset"], known["kafka_time"])
+        return self._bound(fact.stream, first)
+
+    def _bound(self, stream: str, first: FirstPositions) -> StreamSteps:
+        contract = self._contracts.stream(stream)
+        return StreamSteps(contract, Tokenizer(self._token_key, contract.topic.key_system), first)
+
+    def monitor(
+        self, facts: dict[str, TopicFacts], starts: Starts, stop: threading.Event
+    ) -> tuple[WardMonitor, KnownAlerts]:
+        """The rules' state as of `starts`, and the alerts decided beyond it."""
+        topic_id, at = facts[SCORED_STREAM].topic_id, starts[SCORED_STREAM]
+        past, known = [], KnownAlerts(set())
+        for stream in (ALERTS, WITHHELD):
+            table = self._contracts.stream(stream).tables[0].name
+            past.append(history.last_alerts_below(self._analytics, table, topic_id, at))
+            known.ids.update((stream, i) for i in history.alert_ids_from(self._analytics, table, topic_id, at))
+            for rows in self._tail(facts[stream], starts[stream], stop):
+                below, beyond = _parted(rows.filter(pc.equal(rows["source_topic_id"], topic_id)), at)
+                past.append(below)
+                known.ids.update((stream, i) for i in beyond["alert_id"].to_pylist())
+        monitor = WardMonitor()
+        merged = pa.concat_tables([_past_columns(rows) for rows in past])
+        alerted = pc.unique(merged["subject_token"]).to_pylist()
+        readings = history.readings_below(self._analytics, topic_id, at, alerted, monitor.lookback, _FORGET_AFTER)
+        monitor.restore(readings, merged)
+        return monitor, known
+
+    def _tail(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Iterator[pa.Table]:
+        """What stands on an alerts topic behind its table, decoded."""
+        rule = self._contracts.stream(fact.stream).deduplication
+        steps = self._bound(fact.stream, FirstPositions(rule, self._token_key))
+        ends = {(fact.stream, p): high for p, (_, high) in fact.ranges.items()}
+        reader = PartitionReader(self._settings, {fact.stream: fact}, {(fact.stream, p): o for p, o in starts.items()})
+        try:
+            while any(reader.positions[at] < end for at, end in ends.items()) and not stop.is_set():
+                yield from (steps.all(messages).rows for messages in reader.read(wait_s=0.5, linger_s=0.0))
+        finally:
+            reader.close()
+
+
+def open_table(settings: Settings, name: str, stop: threading.Event | None = None) -> FencedTable:
+    """A writer of its own: pyiceberg's tables belong to one thread."""
+    writer = f"{socket.gethostname()}/{os.getpid()}"
+    identifier = (settings.namespace, name)
+    return FencedTable(open_catalog(settings), identifier, writer=writer, stop=stop, patience_seconds=PATIENCE_S)
+
+
+_PAST = (
+    "rule",
+    "rule_version",
+    "subject_token",
+    "level",
+    "episode_start",
+    "effective_at",
+    "source_partition",
+    "source_offset",
+    "withheld_because",
+)
+
+
+def _past_columns(rows: pa.Table) -> pa.Table:
+    """What the monitor asks of a past alert, in one form: tables know no reason for sending, only for withholding."""
+    if "withheld_because" not in rows.column_names:
+        rows = rows.append_column("withheld_because", pa.nulls(len(rows), pa.string()))
+    types = {"level": pa.int64(), "source_partition": pa.int64(), "source_offset": pa.int64()}
+    moments = dict.fromkeys(("episode_start", "effective_at"), pa.timestamp("us", "UTC"))
+    schema = pa.schema([(name, {**types, **moments}.get(name, pa.string())) for name in _PAST])
+    return pa.table([rows[name].cast(schema.field(name).type) for name in _PAST], schema=schema)
+
+
+def _parted(rows: pa.Table, at: dict[int, int]) -> tuple[pa.Table, pa.Table]:
+    """The rows whose triggering reading lies below `at`, and the others."""
+    partitions = rows["source_partition"].to_numpy().astype(np.int64)
+    floors = np.zeros(max([*at, 0, *partitions.tolist()]) + 1, np.int64)
+    floors[list(at)] = list(at.values())
+    below = rows["source_offset"].to_numpy() < floors[partitions]
+    return rows.filter(pa.array(below)), rows.filter(pa.array(~below))

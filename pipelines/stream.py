@@ -1,0 +1,132 @@
+"""The one graph, and the long-lived process that runs it.
+
+Holds: the graph, as a picture of the data's way, and start, status, drain and exit codes of the process.
+Does not hold: any step (steps.py) or state (state.py). The step labels are fixed: runners hang state on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.runner import EmbeddedRunner
+from pipelines.source import Shard, SourceError
+from pipelines.state import ProcessState, process_state
+from pipelines.steps import Apply, DecideAndSendAlerts, HandToLake, ReadPartitions
+from warehouse.offsets import OffsetsError
+from warehouse.settings import SettingError, Settings
+
+_LOG = logging.getLogger(__name__)
+
+EXIT_DRAINED, EXIT_FAILED, EXIT_SETTINGS, EXIT_POSITIONS = 0, 1, 2, 3
+"""3: positions do not fit (loss, gap, missing vector): starting again does not help, a person has to decide."""
+DRAIN_S = 50.0
+
+
+def build(pipeline: beam.Pipeline, settings: Settings, shards: list[Shard]) -> None:
+    """The graph. Nothing shuffles after the source: a shard's batches stay in order and in one process."""
+    batches = pipeline | "Shards" >> beam.Create(shards)
+    if len(shards) > 1:
+        batches = batches | "Spread shards" >> beam.Reshuffle()
+    batches = (
+        batches
+        | "Read partitions" >> beam.ParDo(ReadPartitions(settings))
+        | "Pseudonymise key" >> beam.ParDo(Apply(settings, "pseudonymise"))
+        | "Decode" >> beam.ParDo(Apply(settings, "decode"))
+        | "Normalise" >> beam.ParDo(Apply(settings, "normalise"))
+        | "Validate" >> beam.ParDo(Apply(settings, "validate"))
+        | "Deduplicate" >> beam.ParDo(Apply(settings, "deduplicate"))
+    )
+    if settings.branches in ("alerts", "all"):
+        batches = batches | "Decide and send alerts" >> beam.ParDo(DecideAndSendAlerts(settings))
+    if settings.branches in ("lake", "all"):
+        batches | "Hand to lake" >> beam.ParDo(HandToLake(settings))
+
+
+def run(settings: Settings, shards: list[Shard]) -> None:
+    """Run the graph until its sources end (drain, or `Shard.until`). Raises what ended it otherwise."""
+    if settings.runner == "embedded":
+        pipeline = beam.Pipeline(runner=EmbeddedRunner())
+        build(pipeline, settings, shards)
+        pipeline.run()
+        return
+    arguments = [
+        "--runner=PortableRunner",
+        f"--job_endpoint={settings.prism_endpoint}",
+        "--environment_type=LOOPBACK",
+        "--streaming",
+    ]
+    pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+    build(pipeline, settings, shards)
+    pipeline.run().wait_until_finish()
+
+
+class StatusFile:
+    """Writes the process's state to `run/stream.json` each second, whole or not at all."""
+
+    def __init__(self, settings: Settings, state: ProcessState) -> None:
+        self._path = settings.home / "run" / "stream.json"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._state = state
+        self._thread = threading.Thread(target=self._keep_writing, name="status", daemon=True)
+        self._thread.start()
+
+    def _keep_writing(self) -> None:
+        while True:
+            self.write()
+            time.sleep(1.0)
+
+    def write(self) -> None:
+        status = {"pid": os.getpid(), "at": time.time(), **self._state.status()}
+        partial = self._path.with_suffix(f".{os.getpid()}.part")
+        partial.write_text(json.dumps(status))
+        partial.replace(self._path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.stream", description=__doc__)
+    parser.add_argument("--until-end", action="store_true", help="end when what the topics hold now has been read")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    try:
+        settings = Settings.from_environment()
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return EXIT_SETTINGS
+    return _serve(settings, until_end=options.until_end)
+
+
+def _serve(settings: Settings, until_end: bool) -> int:
+    state = process_state(settings)
+    signal.signal(signal.SIGTERM, lambda *_: state.drain())
+    signal.signal(signal.SIGINT, lambda *_: state.drain())
+    status = StatusFile(settings, state)
+    try:
+        run(settings, state.plan_shards(until_end))
+        drained = state.close(DRAIN_S)
+        return EXIT_DRAINED if drained else EXIT_FAILED
+    except Exception as error:
+        # Beam hands on only the text of what a step raised; the state kept the exception itself.
+        cause = state.failure or error
+        state.failed(cause)
+        _LOG.error("the stream ends: %s: %s", type(cause).__name__, cause)
+        return EXIT_POSITIONS if isinstance(cause, OffsetsError | SourceError) else EXIT_FAILED
+    finally:
+        status.write()
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # Threads of librdkafka and Beam must not hold a finished process back.
+    os._exit(code)

@@ -1,0 +1,44 @@
+"""The steps of one stream, bound to the contract and the state they need.
+
+Holds: `StreamSteps`, one method a step of the graph, and the same steps in a row for those who read beside the graph.
+Does not hold: what a step computes (one module each).
+"""
+
+from __future__ import annotations
+
+from pipelines.batch import MessageBatch, StreamBatch
+from pipelines.decode.json import JsonDecoder
+from pipelines.deduplicate import FirstPositions, deduplicate
+from pipelines.normalise import normalise
+from pipelines.pseudonymise import pseudonymise
+from pipelines.validate import validate
+from warehouse.contract import StreamContract
+from warehouse.identity import Tokenizer
+
+
+class StreamSteps:
+    """Not thread-safe: who reads beside the graph makes one of its own."""
+
+    def __init__(self, contract: StreamContract, tokenizer: Tokenizer, first_positions: FirstPositions) -> None:
+        self._contract, self._tokenizer, self._first_positions = contract, tokenizer, first_positions
+        self._decoder = JsonDecoder(contract)
+
+    def pseudonymise(self, batch: StreamBatch) -> StreamBatch:
+        return pseudonymise(batch, self._tokenizer, self._contract)
+
+    def decode(self, batch: StreamBatch) -> StreamBatch:
+        return self._decoder.decode(batch)
+
+    def normalise(self, batch: StreamBatch) -> StreamBatch:
+        return normalise(batch, self._contract)
+
+    def validate(self, batch: StreamBatch) -> StreamBatch:
+        return validate(batch, self._contract)
+
+    def deduplicate(self, batch: StreamBatch) -> StreamBatch:
+        return deduplicate(batch, self._first_positions, self._contract)
+
+    def all(self, messages: MessageBatch) -> StreamBatch:
+        """Every step in the graph's order."""
+        batch = self.decode(self.pseudonymise(StreamBatch(messages)))
+        return self.deduplicate(self.validate(self.normalise(batch)))
