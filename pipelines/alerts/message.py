@@ -1,0 +1,142 @@
+"""An alert, and its message on `clinical.alerts`.
+
+Holds: the alert's fields, its id, and its JSON; the key of the message.
+Does not hold: when an alert is due (`policy.py`), the text of its reasons (`pipelines/clinical/`), the producer.
+
+Until admissions are streamed an alert names the patient by one identifier; that the second, the date of birth, is not
+known is said in `missing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+# What the contract has room for and no stream tells yet: the second identifier, and where to find the patient.
+UNKNOWN_OF_EVERY_PATIENT = ("birth_date", "bed")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One rule's finding about one patient, due to be told (or, with `withheld_because`, only recorded).
+
+    Times are milliseconds since 1970 UTC, or None where unknown.
+
+    Attributes:
+        rule, rule_version: what found it.
+        severity: `warning`, `urgent` or `emergency`.
+        level: the rule's own level, from 1.
+        code, value: the signal that triggered and its value in the canonical unit, where one alone did.
+        score: the rule's score, where it has one.
+        score_is_lower_bound: whether something in `missing` could make the score higher.
+        patient_id: the identifier as the device sent it, in clear: memory and the alert topic only.
+        subject_token: the pseudonym.
+        ward: the ward of the triggering reading.
+        episode_start_ms: the subject's clock when the episode began.
+        reasons: for people to read.
+        missing: names of the signals the rule would have needed and did not have.
+        device_ms: event time of the triggering reading, by the device's clock.
+        received_ms: when a gateway received it.
+        appended_ms: when the broker appended it.
+        effective_ms: the subject's clock at that reading, their newest event time known.
+        expires_ms: from when on nobody should be called about it.
+        partition, offset: position of the triggering reading in its topic.
+        late: appended long after its event time.
+        withheld_because: `cool_down` or `expired`; None when due to be sent.
+    """
+
+    rule: str
+    rule_version: str
+    severity: str
+    level: int
+    code: str | None
+    value: float | None
+    score: float | None
+    score_is_lower_bound: bool
+    patient_id: str
+    subject_token: str
+    ward: str | None
+    episode_start_ms: int
+    reasons: tuple[str, ...]
+    missing: tuple[str, ...]
+    device_ms: int
+    received_ms: int | None
+    appended_ms: int
+    effective_ms: int
+    expires_ms: int
+    partition: int
+    offset: int
+    late: bool
+    withheld_because: str | None = None
+
+    @property
+    def alert_id(self) -> str:
+        """The same for the same rule, version, subject, episode and level, however often it is worked out."""
+        identity = (self.rule, self.rule_version, self.subject_token, str(self.episode_start_ms), str(self.level))
+        return hashlib.sha256("\x1f".join(identity).encode()).hexdigest()[:32]
+
+    @property
+    def key(self) -> bytes:
+        """Key of the Kafka message: the patient, as on every stream of theirs."""
+        return self.patient_id.encode()
+
+
+def encode(alert: Alert, topic_id: str, processed_at: datetime, alerted_at: datetime) -> bytes:
+    """The alert as JSON of the contract `clinical.alerts`.
+
+    Args:
+        topic_id: Kafka's id of the topic the triggering reading came from.
+        processed_at: when the stream had decided on it.
+        alerted_at: when it is handed to the producer.
+    """
+    message = {
+        "alert_id": alert.alert_id,
+        "rule": alert.rule,
+        "rule_version": alert.rule_version,
+        "model": None,
+        "severity": alert.severity,
+        "level": alert.level,
+        "code": alert.code,
+        "value": alert.value,
+        "score": alert.score,
+        "score_is_lower_bound": alert.score_is_lower_bound,
+        "patient": {"patient_id": alert.patient_id, "birth_date": None},
+        "subject_token": alert.subject_token,
+        "ward": alert.ward,
+        "bed": None,
+        "episode_start": _iso(alert.episode_start_ms),
+        "reasons": alert.reasons,
+        "missing": [*alert.missing, *UNKNOWN_OF_EVERY_PATIENT],
+        "times": _times(alert, processed_at, alerted_at),
+        "expires_at": _iso(alert.expires_ms),
+        "retracts": None,
+        "source": {"topic_id": topic_id, "partition": alert.partition, "offset": alert.offset},
+        "late": alert.late,
+    }
+    if alert.withheld_because is not None:
+        message["withheld_because"] = alert.withheld_because
+    return msgspec.json.encode(message)
+
+
+def _times(alert: Alert, processed_at: datetime, alerted_at: datetime) -> dict[str, str | None]:
+    return {
+        "device": _iso(alert.device_ms),
+        "received": None if alert.received_ms is None else _iso(alert.received_ms),
+        "appended": _iso(alert.appended_ms),
+        "effective": _iso(alert.effective_ms),
+        "processed": _written(processed_at),
+        "alerted": _written(alerted_at),
+    }
+
+
+def _iso(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return _written(datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000))
+
+
+def _written(moment: datetime) -> str:
+    """ISO 8601 UTC with milliseconds, e.g. 2026-11-22T01:02:03.456Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -1,0 +1,139 @@
+"""What is known of each subject now: the newest reading of every signal, kept while it may still speak for them.
+
+Holds: the columnar state, and the vectorised step that carries it through a batch.
+Does not hold: limits, scores or alerts.
+
+In words, for the readings of one subject in position order: a reading older than the newest one of its signal is late
+and changes nothing. Any other becomes its signal's newest. The subject's clock is the newest event time so far. After
+each such reading a signal counts if its newest reading is no older, against that clock, than its carry-forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.clinical.readings import Readings
+from pipelines.clinical.signals import SIGNALS
+
+NEVER = -(1 << 62)  # milliseconds; far enough back to be stale, not so far that a difference overflows
+_CARRY_MS = np.array([int(signal.carry_forward.total_seconds() * 1000) for signal in SIGNALS])[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """m moments, each just after a reading that was not late: subject by subject, in position order within one.
+
+    Attributes:
+        row: int64[m], index in the table the reading came from.
+        slot: int64[m], the subject's place in the state.
+        signal, event_ms: int64[m], the reading's signal and event time.
+        clock_ms: int64[m], the subject's clock.
+        values: float64[len(SIGNALS), m], each signal as it counts at that moment; NaN = missing or too old.
+    """
+
+    row: np.ndarray
+    slot: np.ndarray
+    signal: np.ndarray
+    event_ms: np.ndarray
+    clock_ms: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+class NewestReadings:
+    """The newest reading of each signal of each subject; memory grows by doubling with the number of subjects."""
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self.tokens: list[str] = []
+        self._slots: dict[str, int] = {}
+        self._clock_ms = np.full(capacity, NEVER)
+        self._event_ms = np.full((len(SIGNALS), capacity), NEVER)
+        self._value = np.full((len(SIGNALS), capacity), np.nan)
+
+    @property
+    def capacity(self) -> int:
+        return len(self._clock_ms)
+
+    def slot(self, token: str) -> int:
+        """The subject's place; a subject not seen before gets the next one."""
+        slot = self._slots.setdefault(token, len(self.tokens))
+        if slot == len(self.tokens):
+            self.tokens.append(token)
+            if slot == self.capacity:
+                self._double()
+        return slot
+
+    def advance(self, readings: Readings) -> Moments:
+        """Take the readings in and return what was known after each that was not late."""
+        slots = np.fromiter(map(self.slot, readings.tokens), np.int64, len(readings.tokens))[readings.subject]
+        timely = np.flatnonzero(self._timely(slots, readings))
+        order = timely[np.argsort(slots[timely], kind="stable")]
+        slot, signal, event_ms = slots[order], readings.signal[order], readings.event_ms[order]
+        clock_ms = np.maximum(running_maximum(slot, event_ms), self._clock_ms[slot])
+        value = readings.value[order]
+        newest = _newest_rows(slot, signal)
+        values = self._values(newest, slot, event_ms, value, clock_ms)
+        self._keep(newest, slot, event_ms, value, clock_ms)
+        return Moments(readings.row[order], slot, signal, event_ms, clock_ms, values)
+
+    def _timely(self, slots: np.ndarray, readings: Readings) -> np.ndarray:
+        """bool[n]: no reading of the same subject and signal before this one is newer."""
+        series = slots * len(SIGNALS) + readings.signal
+        order = np.argsort(series, kind="stable")
+        newest = np.empty_like(readings.event_ms)
+        newest[order] = running_maximum(series[order], readings.event_ms[order])
+        return readings.event_ms >= np.maximum(newest, self._event_ms[readings.signal, slots])
+
+    def _values(
+        self, newest: np.ndarray, slot: np.ndarray, event_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
+    ) -> np.ndarray:
+        if not len(slot):
+            return np.empty((len(SIGNALS), 0))
+        here = newest >= 0
+        at_ms = np.where(here, event_ms[newest], self._event_ms[:, slot])
+        values = np.where(here, value[newest], self._value[:, slot])
+        values[clock_ms - at_ms > _CARRY_MS] = np.nan
+        return values
+
+    def _keep(
+        self, newest: np.ndarray, slot: np.ndarray, event_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
+    ) -> None:
+        """Store the state as the last moment of each subject leaves it."""
+        last = np.flatnonzero(np.r_[slot[1:] != slot[:-1], True]) if len(slot) else np.empty(0, np.int64)
+        self._clock_ms[slot[last]] = clock_ms[last]
+        signals, subjects = np.nonzero(newest[:, last] >= 0)
+        rows = newest[signals, last[subjects]]
+        self._event_ms[signals, slot[rows]] = event_ms[rows]
+        self._value[signals, slot[rows]] = value[rows]
+
+    def _double(self) -> None:
+        more = self.capacity
+        self._clock_ms = np.pad(self._clock_ms, (0, more), constant_values=NEVER)
+        self._event_ms = np.pad(self._event_ms, ((0, 0), (0, more)), constant_values=NEVER)
+        self._value = np.pad(self._value, ((0, 0), (0, more)), constant_values=np.nan)
+
+
+def running_maximum(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """int64[n]: the largest value so far within each group; equal groups stand together, in rising order."""
+    if not len(value):
+        return value
+    below = value.min()
+    span = int(value.max() - below) + 1
+    rank = np.cumsum(np.r_[0, group[1:] != group[:-1]])
+    if span > (1 << 62) // (int(rank[-1]) + 1):  # groups and times do not fit one number: take ranks instead
+        distinct, value = np.unique(value, return_inverse=True)
+        return distinct[running_maximum(group, value)]
+    return np.maximum.accumulate(value - below + rank * span) - rank * span + below
+
+
+def _newest_rows(slot: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    """int64[len(SIGNALS), m]: at each moment, the subject's last reading of each signal in this batch; -1 = none."""
+    index = np.arange(len(slot))
+    newest = np.maximum.accumulate(np.where(signal == np.arange(len(SIGNALS))[:, None], index, -1), axis=1)
+    first = np.maximum.accumulate(np.where(np.r_[True, slot[1:] != slot[:-1]], index, 0)) if len(slot) else index
+    newest[newest < first] = -1
+    return newest

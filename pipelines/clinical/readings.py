@@ -1,0 +1,118 @@
+"""Rows of `device.vitals` as plain columns of numbers: what the rules compute with.
+
+Holds: the way from Arrow to numpy, and which rows can be scored at all.
+Does not hold: state, order in time, or any limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.clinical.signals import INDEX, SIGNALS
+from warehouse.vocabulary import SUPPLEMENTAL_OXYGEN
+
+_OXYGEN = INDEX[SUPPLEMENTAL_OXYGEN]
+_WORDS = [dict(signal.words) for signal in SIGNALS]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """n readings that can be scored, in position order.
+
+    Attributes:
+        row: int64[n], index in the table they came from.
+        subject: int64[n], index in `tokens`.
+        tokens: the subject tokens that occur, each once.
+        signal: int64[n], index in `SIGNALS`.
+        value: float64[n], canonical unit, words as their numbers; never NaN.
+        event_ms: int64[n], event time in whole milliseconds since 1970 UTC.
+    """
+
+    row: np.ndarray
+    subject: np.ndarray
+    tokens: list[str]
+    signal: np.ndarray
+    value: np.ndarray
+    event_ms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def scorable(rows: pa.Table) -> Readings:
+    """The rows that rules may look at.
+
+    Left out: no subject token or (where the column is present) no patient id, as with a reading keyed by its device;
+    a quality flag; a code without a rule; no value, or a word the code does not know.
+
+    Args:
+        rows: columns `subject_token`, `code`, `numeric_value`, `text_value`, `quality_flag`, `event_time` (timestamp)
+            and, unless restored from the lake, `patient_id`; strings plain or dictionary-encoded.
+    """
+    subject, tokens = _dictionary(rows["subject_token"])
+    signal = _signals(rows["code"])
+    value = _values(rows, signal)
+    keep = (subject >= 0) & (signal >= 0) & ~np.isnan(value) & _null(rows["quality_flag"])
+    if "patient_id" in rows.column_names:
+        keep &= ~_null(rows["patient_id"])
+    row = np.flatnonzero(keep)
+    subject, tokens = _occurring(subject[row], tokens)
+    return Readings(row, subject, tokens, signal[row], value[row], milliseconds(rows["event_time"])[row])
+
+
+def milliseconds(column: pa.ChunkedArray) -> np.ndarray:
+    """int64[n]: a timestamp column without nulls, in whole milliseconds since 1970 UTC.
+
+    Rules and episodes reckon in the resolution of our messages, so that what an alert says of its times is all of it.
+    """
+    return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // 1000
+
+
+def _dictionary(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+    """int64[n] index of each value in the returned values, -1 for null."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    encoded = column.unify_dictionaries().combine_chunks()
+    indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return indices.astype(np.int64), encoded.dictionary
+
+
+def _occurring(indices: np.ndarray, values: pa.Array) -> tuple[np.ndarray, list[str]]:
+    """The same column with a dictionary of only those values that occur in it."""
+    occurs = np.zeros(len(values), bool)
+    occurs[indices] = True
+    fresh = np.cumsum(occurs) - 1
+    return fresh[indices], values.filter(pa.array(occurs)).to_pylist()
+
+
+def _look_up(column: pa.ChunkedArray, table: Mapping[str, float], absent: float) -> np.ndarray:
+    indices, values = _dictionary(column)
+    numbers = [table.get(value, absent) for value in values.to_pylist()]
+    return np.array([*numbers, absent])[indices]
+
+
+def _signals(codes: pa.ChunkedArray) -> np.ndarray:
+    return _look_up(codes, INDEX, -1).astype(np.int64)
+
+
+def _values(rows: pa.Table, signal: np.ndarray) -> np.ndarray:
+    """float64: the number, or what the word stands for; any flow of oxygen at all is `oxygen`. NaN = none."""
+    value = rows["numeric_value"].to_numpy().astype(np.float64)
+    value = np.where((signal == _OXYGEN) & (value > 0), 1.0, value)
+    if rows["text_value"].null_count == len(rows):
+        return value
+    for at, words in enumerate(_WORDS):
+        if words and (signal == at).any():
+            spoken = _look_up(rows["text_value"], words, np.nan)
+            value = np.where((signal == at) & np.isnan(value), spoken, value)
+    return value
+
+
+def _null(column: pa.ChunkedArray) -> np.ndarray:
+    if not column.null_count:
+        return np.zeros(len(column), bool)
+    return column.is_null().to_numpy()

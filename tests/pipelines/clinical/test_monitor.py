@@ -1,0 +1,265 @@
+"""The ward's monitor against the plain reference: any cut, any restart, the same alerts."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.clinical.monitor import WardMonitor
+from tests.pipelines.clinical import wards
+from tests.pipelines.clinical.reference import NAMES, alerts_of, number_of
+from tests.pipelines.clinical.wards import BASE, MINUTE, as_past, as_reference, eventful, reading, table
+
+SEEDS = st.integers(0, 10_000)
+
+
+def observed(readings, cuts=(), now=None):
+    monitor, alerts = WardMonitor(), []
+    edges = [0, *sorted(cuts), len(readings)]
+    for start, end in pairwise(edges):
+        alerts += monitor.observe(table(readings[start:end]), now)
+    return alerts
+
+
+def moment(minutes):
+    return datetime.fromtimestamp(BASE / 1000, UTC) + timedelta(minutes=minutes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, cuts=st.lists(st.integers(0, 600), max_size=12))
+def test_any_cut_into_batches_gives_the_alerts_of_reading_row_by_row(seed, cuts):
+    readings = eventful(seed)
+    assert [as_reference(alert) for alert in observed(readings, cuts)] == alerts_of(readings)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, cuts=st.lists(st.integers(0, 600), max_size=6), share=st.floats(0, 1))
+def test_after_a_stop_expired_alerts_are_recorded_as_the_reference_records_them(seed, cuts, share):
+    readings = eventful(seed)
+    now = moment((readings[round(share * 599)]["appended"] - BASE) / MINUTE)
+    expected = alerts_of(readings, now=int(now.timestamp() * 1000))
+    assert [as_reference(alert) for alert in observed(readings, cuts, now)] == expected
+
+
+def test_the_wards_of_these_tests_try_every_rule_and_every_cause():
+    alerts = [alert for seed in range(12) for alert in alerts_of(eventful(seed))]
+    assert {alert["rule"] for alert in alerts} == {"news2"} | {
+        f"threshold.{name}" for name in NAMES.values() if name != "supplemental_oxygen"
+    }
+    assert {alert["withheld"] for alert in alerts} == {None, "cool_down"}
+    assert {alert["level"] for alert in alerts} == {1, 2, 3}
+
+
+def last_scorable(readings):
+    """Subject -> newest event time of a row that rules look at."""
+    newest = {}
+    for r in readings:
+        if r["token"] and r["code"] in NAMES and r["flag"] is None and number_of(r) is not None:
+            newest[r["token"]] = max(newest.get(r["token"], r["event"]), r["event"])
+    return newest
+
+
+def least_restore(readings, past, lookback):
+    """The fewest rows `restore` promises to do with."""
+    newest, alerted = last_scorable(readings), {alert.subject_token for alert in past}
+    since = {token: at - lookback // timedelta(milliseconds=1) for token, at in newest.items()}
+    latest = {}
+    for at, r in enumerate(readings):
+        if r["token"] in newest and r["code"] in NAMES and r["flag"] is None and number_of(r) is not None:
+            key = (r["token"], r["code"])
+            if key not in latest or r["event"] >= readings[latest[key]]["event"]:
+                latest[key] = at
+    chosen = set(latest.values())
+    return [
+        r
+        for at, r in enumerate(readings)
+        if (r["token"] in alerted and r["event"] >= since[r["token"]]) or at in chosen
+    ]
+
+
+def least_past(alerts):
+    """The fewest alerts `restore` promises to do with, in an order of no meaning."""
+    chosen = {}
+    for alert in alerts:
+        pair = (alert.rule, alert.subject_token)
+        if alert.withheld_because is None:
+            chosen[pair, "sent"] = [alert]
+        episode = chosen.setdefault((pair, "episode"), [])
+        if episode and episode[0].episode_start_ms != alert.episode_start_ms:
+            episode.clear()
+        episode.append(alert)
+    return [alert for found in chosen.values() for alert in found][::-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, stop=st.integers(0, 600), whole=st.booleans())
+def test_a_restored_monitor_goes_on_as_if_it_had_never_stopped(seed, stop, whole):
+    readings = eventful(seed)
+    going = WardMonitor()
+    before = going.observe(table(readings[:stop]))
+    restored = WardMonitor()
+    past = before if whole else least_past(before)
+    rows = readings[:stop] if whole else least_restore(readings[:stop], past, restored.lookback)
+    restored.restore(table(rows).drop_columns(["patient_id", "ward", "received_at"]), as_past(past))
+    rest = table(readings[stop:])
+    assert restored.observe(rest) == going.observe(rest)
+
+
+def test_the_replay_of_a_restore_may_be_longer_than_one_slice(monkeypatch):
+    readings = eventful(2, rows=1200)
+    going, restored = WardMonitor(), WardMonitor()
+    before = going.observe(table(readings[:900]))
+    monkeypatch.setattr("pipelines.clinical.monitor._REPLAY_ROWS", 7)
+    restored.restore(table(readings[:900]), as_past(before))
+    rest = table(readings[900:])
+    assert restored.observe(rest) == going.observe(rest)
+
+
+def long_episode():
+    """A pulse of 140 every minute for nine hours, the warning of minute 0 the only alert of it."""
+    return [reading("t0", "8867-4", 140.0, minute, minute) for minute in range(540)]
+
+
+def test_an_episode_older_than_the_lookback_is_not_alerted_on_anew():
+    readings = long_episode()
+    monitor = WardMonitor()
+    past = monitor.observe(table(readings))
+    assert monitor.lookback < timedelta(minutes=539)
+    restored = WardMonitor()
+    restored.restore(table(least_restore(readings, past, monitor.lookback)), as_past(past))
+    assert restored.observe(table([reading("t0", "8867-4", 141.0, 540, 540)])) == []
+
+
+def test_without_its_alerts_a_restored_episode_would_begin_again():
+    restored = WardMonitor()
+    restored.restore(table(long_episode()), as_past([]))
+    alerts = restored.observe(table([reading("t0", "8867-4", 141.0, 540, 540)]))
+    assert {alert.rule for alert in alerts} == {"threshold.heart_rate", "news2"}
+
+
+def test_alerts_of_another_version_of_a_rule_do_not_hold_back_this_one():
+    readings = long_episode()
+    past = as_past(WardMonitor().observe(table(readings)))
+    past = past.set_column(1, "rule_version", [["0"] * len(past)])
+    restored = WardMonitor()
+    restored.restore(table(readings), past)
+    assert len(restored.observe(table([reading("t0", "8867-4", 141.0, 540, 540)]))) == 2
+
+
+def test_a_withheld_opening_keeps_its_episode_through_a_restart():
+    up, down = 140.0, 80.0
+    minutes = [(0, up), *((m, down) for m in range(1, 13)), (13, up)]
+    readings = [reading("t0", "8867-4", value, minute, minute) for minute, value in minutes]
+    monitor = WardMonitor()
+    alerts = [a for a in monitor.observe(table(readings)) if a.rule == "threshold.heart_rate"]
+    assert [a.withheld_because for a in alerts] == [None, "cool_down"]
+    restored = WardMonitor()
+    restored.restore(table(readings), as_past(alerts))
+    later = [reading("t0", "8867-4", up, minute, minute) for minute in (20, 29, 30, 31)]
+    again = [a for a in restored.observe(table(later)) if a.rule == "threshold.heart_rate"]
+    assert [(a.alert_id, a.withheld_because, a.offset) for a in again] == [(alerts[1].alert_id, None, 30)]
+
+
+@pytest.mark.parametrize("missing", ["token", "patient"])
+def test_a_reading_without_a_patient_is_never_scored(missing):
+    rows = table([reading(None if missing == "token" else "t0", "8867-4", 200.0, 0, 0)])
+    if missing == "patient":
+        rows = rows.set_column(0, "patient_id", [np.array([None], object)])
+    assert WardMonitor().observe(rows) == []
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        reading("t0", "8867-4", 200.0, 5, 1, flag="out_of_range"),
+        reading("t0", "8867-4", 200.0, -1, 1),
+        reading("t0", "8867-4", float("nan"), 5, 1),
+        reading("t0", "80288-4", "asleep", 5, 1),
+        reading("t0", "8462-4", 200.0, 5, 1),
+    ],
+    ids=["flagged", "late", "not a number", "unknown word", "no rule"],
+)
+def test_a_reading_that_cannot_count_changes_nothing(ignored):
+    first = reading("t0", "8867-4", 80.0, 0, 0)
+    assert WardMonitor().observe(table([first, ignored])) == []
+
+
+def test_an_alert_tells_its_reading_its_times_and_its_place():
+    readings = [
+        reading("t0", "9279-1", 16.0, 9, 6),
+        reading("t0", "59408-5", 91.0, 2, 7, partition=3, appended=11),
+    ]
+    alert = WardMonitor().observe(table(readings))[0]
+    assert (alert.rule, alert.severity, alert.level, alert.code, alert.value) == (
+        "threshold.spo2",
+        "urgent",
+        2,
+        "59408-5",
+        91.0,
+    )
+    assert (alert.patient_id, alert.subject_token, alert.ward) == ("Pt0", "t0", "ICU-1")
+    assert (alert.partition, alert.offset) == (3, 7)
+    assert (alert.device_ms, alert.appended_ms, alert.expires_ms) == tuple(BASE + m * MINUTE for m in (2, 11, 26))
+    assert alert.effective_ms == alert.episode_start_ms == BASE + 9 * MINUTE
+    assert alert.late
+    assert "spo2 (59408-5) 91 %, critical limit 91 %" in alert.reasons[0]
+
+
+def test_news2_names_what_is_missing_and_says_the_score_is_a_lower_bound():
+    alert = WardMonitor().observe(table([reading("t0", "9279-1", 26.0, 0, 0)]))[1]
+    assert (alert.rule, alert.score, alert.score_is_lower_bound) == ("news2", 3.0, True)
+    assert alert.missing == (
+        "spo2",
+        "supplemental_oxygen",
+        "sbp",
+        "heart_rate",
+        "level_of_consciousness",
+        "temperature",
+    )
+    assert "lower bound" in alert.reasons[0]
+    assert alert.reasons[1] == "respiratory_rate (9279-1) 26 /min scores 3 (25 or more)"
+
+
+def whole_set(minute, **changed):
+    values = {code: wards.VALUES[code][0] for code in NAMES if code != "8478-0"} | changed
+    return [reading("t0", code, value, minute, minute * 10 + nth) for nth, (code, value) in enumerate(values.items())]
+
+
+def test_a_full_set_of_readings_is_no_lower_bound():
+    sick = {"9279-1": 26.0, "3151-8": 2.0, "8867-4": 112.0}
+    alert = WardMonitor().observe(table(whole_set(0) + whole_set(1, **sick)))[-1]
+    assert (alert.rule, alert.severity, alert.score, alert.score_is_lower_bound) == ("news2", "emergency", 7.0, False)
+    assert alert.missing == ()
+
+
+def test_a_reading_speaks_for_an_hour_and_no_longer():
+    readings = [reading("t0", "9279-1", 22.0, 0, 0), reading("t0", "59408-5", 92.0, 1, 1)]
+    at_an_hour = WardMonitor().observe(table([*readings, reading("t0", "8867-4", 100.0, 60, 2)]))
+    assert [a.score for a in at_an_hour if a.rule == "news2"] == [5.0]
+    after = WardMonitor().observe(table([*readings, reading("t0", "8867-4", 100.0, 60.01, 2)]))
+    assert [a for a in after if a.rule == "news2"] == []
+
+
+def test_alerts_are_ordered_by_their_reading():
+    alerts = observed(eventful(5))
+    assert [a.offset for a in alerts] == sorted(a.offset for a in alerts)
+    assert len(alerts) > 10
+
+
+def test_plain_strings_do_as_well_as_dictionaries():
+    readings = eventful(8)
+    assert WardMonitor().observe(table(readings, dictionaries=False)) == observed(readings)
+
+
+def test_no_rows_are_no_alerts():
+    assert WardMonitor().observe(table([])) == []
+
+
+def test_state_grows_past_its_first_capacity():
+    crowd = [reading(f"s{n}", "8867-4", 140.0, 0, n) for n in range(3000)]
+    monitor = WardMonitor()
+    assert len(monitor.observe(table(crowd))) == 6000
+    assert monitor.observe(table([reading(f"s{n}", "8867-4", 140.0, 1, 3000 + n) for n in range(3000)])) == []
