@@ -69,9 +69,9 @@ class NewestReadings:
 
     def advance(self, readings: Readings) -> Moments:
         """Take the readings in and return what was known after each that was not late."""
-        slots = np.fromiter(map(self.slot, readings.tokens), np.int64, len(readings.tokens))[readings.subject]
+        slots = self._slots_of(readings.tokens)[readings.subject]
         timely = np.flatnonzero(self._timely(slots, readings))
-        order = timely[np.argsort(slots[timely], kind="stable")]
+        order = timely[stable_order(slots[timely])]
         slot, signal, event_ms = slots[order], readings.signal[order], readings.event_ms[order]
         clock_ms = np.maximum(running_maximum(slot, event_ms), self._clock_ms[slot])
         value = readings.value[order]
@@ -80,10 +80,16 @@ class NewestReadings:
         self._keep(newest, slot, event_ms, value, clock_ms)
         return Moments(readings.row[order], slot, signal, event_ms, clock_ms, values)
 
+    def _slots_of(self, tokens: list[str]) -> np.ndarray:
+        slots = list(map(self._slots.get, tokens))
+        if None in slots:
+            slots = list(map(self.slot, tokens))
+        return np.array(slots, np.int64)
+
     def _timely(self, slots: np.ndarray, readings: Readings) -> np.ndarray:
         """bool[n]: no reading of the same subject and signal before this one is newer."""
         series = slots * len(SIGNALS) + readings.signal
-        order = np.argsort(series, kind="stable")
+        order = stable_order(series)
         newest = np.empty_like(readings.event_ms)
         newest[order] = running_maximum(series[order], readings.event_ms[order])
         return readings.event_ms >= np.maximum(newest, self._event_ms[readings.signal, slots])
@@ -115,6 +121,16 @@ class NewestReadings:
         self._clock_ms = np.pad(self._clock_ms, (0, more), constant_values=NEVER)
         self._event_ms = np.pad(self._event_ms, ((0, 0), (0, more)), constant_values=NEVER)
         self._value = np.pad(self._value, ((0, 0), (0, more)), constant_values=np.nan)
+
+
+def stable_order(key: np.ndarray) -> np.ndarray:
+    """int64[n]: indices that sort the keys (from 0 to below 2**32), equal ones in their order.
+
+    In two halves, since numpy has a radix sort for 16 bits only: five times as fast as its stable sort of 64.
+    """
+    order = np.argsort((key & 0xFFFF).astype(np.uint16), kind="stable")
+    high = (key[order] >> 16).astype(np.uint16)
+    return order[np.argsort(high, kind="stable")] if high.any() else order
 
 
 def running_maximum(group: np.ndarray, value: np.ndarray) -> np.ndarray:
