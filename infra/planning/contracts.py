@@ -1,0 +1,159 @@
+"""The contracts beside what really exists: topics on the broker, tables in the catalog. Plan, then apply.
+
+Holds: the plan as one object, its text and JSON, and its execution.
+Does not hold: what a single topic or table may become (topics.py, warehouse/evolution.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from infra.planning.lake import LakeError, opened_lake
+from infra.planning.topics import BrokerUnreachableError, ObservedTopic, TopicChange, Topics, plan_groups, plan_topic
+from warehouse.catalog import create_table, table_lock
+from warehouse.contract import Contracts, load_contracts
+from warehouse.evolution import Change, ObservedTable, Refusal, evolve, observe_table, plan_table
+from warehouse.settings import Settings
+
+
+class PlanningError(Exception):
+    """A part did not answer or a plan holds a refusal. The message names the part with its address, or the refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What there is: topics by their full name, tables by name; what is missing is absent or None."""
+
+    topics: dict[str, ObservedTopic]
+    tables: dict[str, ObservedTable | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractsPlan:
+    """What apply would do, and what it refuses to do. Nothing of a plan with a refusal is applied."""
+
+    topics: tuple[TopicChange, ...]
+    tables: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.topics or self.tables or self.refusals)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`: three lists of plain objects."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """A line a change, `+` for new, `~` for changed, `!` for refused."""
+        return "\n".join(_lines(self)) or "real is as declared"
+
+
+@dataclass(frozen=True, slots=True)
+class ContractsReceipt:
+    """What apply did; empty the second time."""
+
+    done: tuple[str, ...]
+
+
+def observe(settings: Settings, contracts: Contracts) -> Observed:
+    """Ask broker and catalog. Raises `BrokerUnreachableError` or `LakeError`."""
+    topics = Topics(settings).observe(settings.topic(topic.stream) for topic in contracts.topics())
+    with opened_lake(settings) as catalog:
+        tables = {table.name: observe_table(catalog, settings.namespace, table.name) for table in contracts.tables()}
+    return Observed(topics, tables)
+
+
+def plan_contracts(settings: Settings, contracts: Contracts, observed: Observed) -> ContractsPlan:
+    """What leads from the observed to the declared. Pure."""
+    topics, tables, refusals = [], [], plan_groups(contracts.topics())
+    for topic in contracts.topics():
+        name = settings.topic(topic.stream)
+        topic_changes, refused = plan_topic(name, topic, observed.topics.get(name))
+        topics += topic_changes
+        refusals += refused
+    for table in contracts.tables():
+        table_changes, refused = plan_table(table, observed.tables.get(table.name))
+        tables += table_changes
+        refusals += refused
+    return ContractsPlan(tuple(topics), tuple(tables), tuple(refusals))
+
+
+def plan(settings: Settings, contracts: Contracts | None = None) -> ContractsPlan:
+    """Observe and plan. Raises `PlanningError` naming the part that does not answer, with its address."""
+    contracts = contracts or load_contracts()
+    try:
+        return plan_contracts(settings, contracts, observe(settings, contracts))
+    except (BrokerUnreachableError, LakeError) as failure:
+        raise PlanningError(str(failure)) from None
+
+
+def apply(settings: Settings, contracts: Contracts | None = None) -> ContractsReceipt:
+    """Make real what is declared. May be run again, and by two processes at once.
+
+    Raises `PlanningError` for a refusal (nothing is changed then), for a part that does not answer, and if what
+    stands afterwards still is not what is declared.
+    """
+    contracts = contracts or load_contracts()
+    wanted = plan(settings, contracts)
+    if wanted.refusals:
+        raise PlanningError("\n".join(_refused(refusal) for refusal in wanted.refusals))
+    if wanted.empty:
+        return ContractsReceipt(())
+    try:
+        _apply_topics(settings, contracts, wanted.topics)
+        _apply_tables(settings, contracts, wanted.tables)
+    except (BrokerUnreachableError, LakeError) as failure:
+        raise PlanningError(str(failure)) from None
+    left = plan(settings, contracts)
+    if not left.empty:
+        raise PlanningError(f"after applying there is still to do:\n{left.as_text()}")
+    return ContractsReceipt(tuple(_lines(wanted)))
+
+
+def _apply_topics(settings: Settings, contracts: Contracts, changes: tuple[TopicChange, ...]) -> None:
+    declared = {settings.topic(topic.stream): topic for topic in contracts.topics()}
+    topics = Topics(settings)
+    for name in dict.fromkeys(change.topic for change in changes):
+        if any(change.topic == name and change.kind == "create" for change in changes):
+            topics.create(name, declared[name])
+        else:
+            topics.configure(name, {change.key: change.after for change in changes if change.topic == name})
+
+
+def _apply_tables(settings: Settings, contracts: Contracts, changes: tuple[Change, ...]) -> None:
+    with opened_lake(settings) as catalog:
+        for name in dict.fromkeys(change.table for change in changes):
+            if any(change.table == name and change.kind == "create" for change in changes):
+                create_table(catalog, settings.namespace, contracts.table(name), table_lock(settings))
+            else:
+                evolve(catalog, settings.namespace, contracts.table(name))
+
+
+def _lines(plan: ContractsPlan) -> Iterator[str]:
+    for change in plan.topics:
+        yield _topic_line(change)
+    for change in plan.tables:
+        yield _table_line(change)
+    for refusal in plan.refusals:
+        yield "! " + _refused(refusal)
+
+
+def _topic_line(change: TopicChange) -> str:
+    if change.kind == "create":
+        return f"+ topic {change.topic}: {change.after}"
+    return f"~ topic {change.topic}: {change.key} {change.before} -> {change.after}"
+
+
+def _table_line(change: Change) -> str:
+    if change.kind == "create":
+        return f"+ table {change.table}: {change.after}"
+    if change.kind == "add_column":
+        return f"+ column {change.table}.{change.name}: {change.after}"
+    return f"~ table {change.table}: {change.name} {change.before} -> {change.after}"
+
+
+def _refused(refusal: Refusal) -> str:
+    return f"{refusal.subject}: {refusal.reason}; {refusal.remedy}"
