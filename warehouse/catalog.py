@@ -9,7 +9,7 @@ data with it, and another gives the next table of that name the same folder.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -17,15 +17,17 @@ from urllib.parse import urlsplit, urlunsplit
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, RESTError, TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
+from requests import RequestException
 from sqlalchemy import make_url
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from warehouse import tables
 from warehouse.contract import TableContract
+from warehouse.object_store import StoreUnavailableError
 from warehouse.settings import Settings
 
 CATALOG_NAME = "wardstream"
@@ -43,17 +45,12 @@ class TableMismatchError(Exception):
 
 def open_catalog(settings: Settings) -> Catalog:
     """The catalog that `settings.catalog_uri` means: `sqlite:///…`, `postgresql…://…` or the http(s) address of a REST
-    catalog (`http://id:secret@host/` for client credentials). Raises SQLAlchemy's or requests' errors if it does not
-    answer.
+    catalog (`http://id:secret@host/` for client credentials). Raises `StoreUnavailableError` if it does not answer.
     """
-    uri = settings.catalog_uri
-    if urlsplit(uri).scheme in ("http", "https"):
-        return _rest_catalog(uri, settings)
-    if not uri.startswith("sqlite:"):
-        return _sql_catalog(_with_option(uri, "connect_timeout", CONNECT_SECONDS), settings)
-    Path(make_url(uri).database or "").parent.mkdir(parents=True, exist_ok=True)
-    with table_lock(settings):
-        return _sql_catalog(_with_option(uri, "timeout", BUSY_SECONDS), settings)
+    try:
+        return _opened(settings.catalog_uri, settings)
+    except (SQLAlchemyError, RESTError, RequestException, OSError) as error:
+        raise StoreUnavailableError(f"the catalog does not answer ({type(error).__name__})") from error
 
 
 def table_lock(settings: Settings) -> AbstractContextManager[None]:
@@ -126,6 +123,16 @@ def table_differences(
     return found
 
 
+def _opened(uri: str, settings: Settings) -> Catalog:
+    if urlsplit(uri).scheme in ("http", "https"):
+        return _rest_catalog(uri, settings)
+    if not uri.startswith("sqlite:"):
+        return _sql_catalog(_with_option(uri, "connect_timeout", CONNECT_SECONDS), settings)
+    Path(make_url(uri).database or "").parent.mkdir(parents=True, exist_ok=True)
+    with table_lock(settings):
+        return _sql_catalog(_with_option(uri, "timeout", BUSY_SECONDS), settings)
+
+
 def _sql_catalog(uri: str, settings: Settings) -> Catalog:
     options = {"uri": uri, "pool_pre_ping": "true", **_store_properties(settings)}
     try:
@@ -163,7 +170,7 @@ def _with_option(uri: str, name: str, value: int) -> str:
 
 
 @contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Generator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

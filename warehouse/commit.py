@@ -20,14 +20,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
+from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, RESTError
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from warehouse.object_store import SinglePutFileIO, StoreUnavailable
+from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
 from warehouse.offsets import (
     GapError,
     Interval,
@@ -71,7 +73,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PartitionAddedError",
     "RowsError",
-    "StoreUnavailable",
+    "StoreUnavailableError",
     "TableChangedError",
     "VectorMissingError",
 ]
@@ -79,6 +81,7 @@ __all__ = [
 KEPT_SNAPSHOTS = 50
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
+SWEPT_FILES = 20
 TRANSIENT = (OSError, SQLAlchemyError, RESTError, RequestException)
 """What store and catalog raise when they are down or slow. Anything else that comes twice is a bug."""
 
@@ -127,7 +130,7 @@ class FencedTable:
         writer: who commits, for the summary: host, process, whatever tells two writers apart. No personal data.
         clock: the time, aware; only for the snapshot's timestamp.
         stop: set by the caller to end waiting for store or catalog. patience_seconds: when waiting ends anyway.
-            In both cases `StoreUnavailable` is raised, and the same call may be made again later by anybody.
+            In both cases `StoreUnavailableError` is raised, and the same call may be made again later by anybody.
         progress: told each step as it begins (`load`, `stage`, `manifest`, `swap`, `landed`, `wait`): for health pages
             and for crash tests.
         kept_snapshots: how many the table has at most after a commit, those that branches and tags name aside.
@@ -157,13 +160,13 @@ class FencedTable:
     def vector(self) -> Vector:
         """The vector of the table as it is now; empty for a table without snapshots.
 
-        Raises `VectorMissingError`, `TableChangedError`, `StoreUnavailable`.
+        Raises `VectorMissingError`, `TableChangedError`, `StoreUnavailableError`.
         """
         waiting = self._patience.begin(self.name)
         while True:
             try:
                 return vector_of(self._session.load().metadata)
-            except (*TRANSIENT, StoreUnavailable) as error:
+            except (*TRANSIENT, StoreUnavailableError) as error:
                 waiting.wait(error)
 
     def establish(self, topic_id: str, low_watermarks: Mapping[int, int]) -> Vector:
@@ -171,14 +174,16 @@ class FencedTable:
 
         Does nothing if a start is recorded. Raises `PartitionAddedError` if the topic's partitions are not those of
         the record, `GapError` if the log now begins above what was read, `VectorMissingError` if the table has a
-        history without a vector, `TableChangedError`, `StoreUnavailable`.
+        history without a vector, `TableChangedError`, `StoreUnavailableError`.
         """
 
         def plan(head: Head) -> Draft | None:
             if head.remembered:
                 raise _StaleHead
             vector = started(vector_of(head.metadata), topic_id, low_watermarks)
-            return vector and Draft({OFFSETS: encode_vector(vector), ROWS: "0", WRITER: self._writer})
+            if vector is None:
+                return None
+            return Draft({OFFSETS: encode_vector(vector), ROWS: "0", WRITER: self._writer})
 
         return vector_of(self._land(plan).head.metadata)
 
@@ -188,7 +193,7 @@ class FencedTable:
         `intervals` name every position that is hereby accounted for, with or without a row; together with `rows` they
         may be offered any number of times. `rows` carry the position columns and may be empty. Raises `GapError`,
         `VectorMissingError`, `PartitionAddedError` (nothing was written), `RowsError` (rows outside the intervals),
-        `TableChangedError`, and `StoreUnavailable` after which the outcome may be unknown: offer the same again.
+        `TableChangedError`, and `StoreUnavailableError` after which the outcome may be unknown: offer the same again.
         """
         offered = joined(intervals)
         if not offered:
@@ -214,7 +219,7 @@ class FencedTable:
         `sources` maps table uuid -> snapshot id that was read. With `replace_day` all rows must lie in that day, and
         repeating the call is harmless. A vector the table has is carried along. Raises `OutcomeUnknownError` when an
         append without `replace_day` may have landed and the history that would tell is gone, `TableChangedError`,
-        `StoreUnavailable`, `ValueError` for rows of another day.
+        `StoreUnavailableError`, `ValueError` for rows of another day.
         """
         derived = _Derived(self._session, self._writer, rows, sources, replace_day)
         landing = self._land(derived.plan, needs_history=replace_day is None)
@@ -244,6 +249,7 @@ class _Session:
         self._progress, self._kept_snapshots = progress, kept_snapshots
         self._head: Head | None = None
         self._uuid: uuid.UUID | None = None
+        self._unlogged: list[str] = []
 
     @property
     def name(self) -> str:
@@ -268,7 +274,7 @@ class _Session:
         except NoSuchTableError as error:
             raise TableChangedError(f"table {self.name} is not in the catalog; `wardstream contracts apply`") from error
         except (ValueError, EOFError) as error:
-            raise StoreUnavailable(f"table {self.name}: its metadata came incomplete") from error
+            raise StoreUnavailableError(f"table {self.name}: its metadata came incomplete") from error
         if self._uuid not in (None, table.metadata.table_uuid):
             raise TableChangedError(f"table {self.name} was replaced by another of the same name; start again with it")
         self._uuid = table.metadata.table_uuid
@@ -294,15 +300,23 @@ class _Session:
         request = swap_request(self._catalog, head.metadata, prepared, self._kept_snapshots)
         response = self._catalog.commit_table(head.table, *request)
         if response.metadata.current_snapshot_id != prepared.snapshot.snapshot_id:
-            raise StoreUnavailable(f"table {self.name}: the catalog accepted a commit and shows another head")
+            raise StoreUnavailableError(f"table {self.name}: the catalog accepted a commit and shows another head")
         self._progress("landed")
         before, table = head.metadata, head.table
         table.metadata, table.metadata_location = response.metadata, response.metadata_location
         self._head = Head(table, prepared.manifests, remembered=True)
-        with suppress(*TRANSIENT):
-            # Metadata files that fell out of the table's bounded log serve nobody; the catalog leaves them to us.
-            self._catalog._delete_old_metadata(table.io, before, table.metadata)
+        self._sweep(table, before)
         return self._head
+
+    def _sweep(self, table: Table, before: TableMetadata) -> None:
+        """Delete metadata files that fell out of the table's bounded log, many at once. The catalog leaves them to us;
+        no snapshot and no reader of the last twenty versions needs them."""
+        logged = {entry.metadata_file for entry in table.metadata.metadata_log}
+        self._unlogged += [e.metadata_file for e in before.metadata_log if e.metadata_file not in logged]
+        if len(self._unlogged) >= SWEPT_FILES:
+            with suppress(*TRANSIENT, BotoCoreError, ClientError):
+                _store_of(table).delete_many(self._unlogged)
+            self._unlogged = []
 
 
 class _Landing:
@@ -365,7 +379,7 @@ class _Landing:
         return False
 
     def _raise_if_a_bug(self, error: Exception) -> None:
-        if not isinstance(error, (*TRANSIENT, StoreUnavailable)):
+        if not isinstance(error, (*TRANSIENT, StoreUnavailableError)):
             self._faults += 1
             if self._faults > 1:
                 raise error
@@ -470,14 +484,14 @@ class _Waiting:
         self._waited = 0.0
 
     def wait(self, error: Exception) -> None:
-        """Wait a while. Raises `StoreUnavailable` instead when there is no more waiting."""
+        """Wait a while. Raises `StoreUnavailableError` instead when there is no more waiting."""
         self._patience.progress("wait")
         stopped = self._patience.stop.wait(self._pause)
         self._waited += self._pause
         self._pause = min(2 * self._pause, LONGEST_WAIT_SECONDS)
         if stopped or self._waited >= self._patience.seconds:
             why = "told to stop" if stopped else f"after {self._waited:.0f} s of waiting"
-            raise StoreUnavailable(
+            raise StoreUnavailableError(
                 f"table {self._name}: store or catalog does not answer ({type(error).__name__}), {why}; what was "
                 f"offered may be in or not, and may be offered again"
             ) from error

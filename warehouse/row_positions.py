@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from warehouse.offsets import Interval
 
@@ -68,7 +67,10 @@ def _members_by_partition(rows: pa.Table) -> Iterator[tuple[str, int, np.ndarray
     """For each (topic, partition) among the rows the indices of its rows, rising."""
     if not rows.num_rows:
         return
-    topics = pc.dictionary_encode(rows["topic_id"]).unify_dictionaries()
+    topics = rows["topic_id"]
+    if not pa.types.is_dictionary(topics.type):
+        topics = topics.dictionary_encode()
+    topics = topics.unify_dictionaries()
     names = topics.chunk(0).dictionary.to_pylist()
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in topics.chunks])
     partitions = rows["kafka_partition"].to_numpy()

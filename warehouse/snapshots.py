@@ -10,7 +10,7 @@ import io as memory
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog
 from pyiceberg.exceptions import CommitFailedException
@@ -44,6 +44,10 @@ from warehouse.object_store import SinglePutFileIO
 from warehouse.offsets import Vector, VectorMissingError, decode_vector
 
 FORMAT_VERSION = 2
+MERGED_MANIFESTS = 50
+MERGE_TIERS = (MERGED_MANIFESTS, MERGED_MANIFESTS**2)
+"""So many manifests naming fewer files than this are made one; a file's entry is rewritten at most once a tier."""
+
 UNASSIGNED = -1
 
 OFFSETS = "wardstream.offsets"
@@ -127,7 +131,7 @@ def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int) -> Prepa
     metadata = head.metadata
     writing = _Writing(head, io, metadata.new_snapshot_id())
     kept, removed = writing.without_day(draft.emptied_day)
-    manifests = [*writing.manifest_of(draft.added), *kept]
+    manifests = [*writing.manifest_of(draft.added), *writing.merged(kept)]
     sequence = metadata.next_sequence_number()
     snapshot = Snapshot(
         snapshot_id=writing.snapshot_id,
@@ -167,8 +171,8 @@ def superseded(metadata: TableMetadata, keep: int) -> list[int]:
     named = {ref.snapshot_id for ref in metadata.refs.values()}
     candidates = [s.snapshot_id for s in by_age if s.snapshot_id not in named]
     dropped = set(candidates[: max(0, len(by_age) - keep)])
-    kept = [s for s in by_age if s.snapshot_id not in dropped]
-    return [id_ for id_ in candidates if id_ in dropped - _vectors_relied_on(kept, by_age)]
+    dropped -= _vectors_relied_on([s for s in by_age if s.snapshot_id not in dropped], by_age)
+    return [id_ for id_ in candidates if id_ in dropped]
 
 
 class AssertSameRefs(ValidatableTableRequirement):
@@ -216,6 +220,28 @@ class _Writing:
             staying = [entry for entry in entries if entry.data_file.partition[0] != day]
             kept.append(self._manifest(manifest.partition_spec_id, existing=staying, deleted=gone))
         return kept, removed
+
+    def merged(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        """The manifests, many small ones written as one: a list that grew by one each commit would soon cost more than
+        the commit."""
+        for size in MERGE_TIERS:
+            small = [manifest for manifest in manifests if self._mergeable(manifest, size)]
+            if len(small) >= MERGED_MANIFESTS:
+                entries = [entry for manifest in small for entry in manifest.fetch_manifest_entry(self._io)]
+                spec_id = self._table.metadata.default_spec_id
+                one = [self._manifest(spec_id, existing=entries)] if entries else []
+                manifests = [*one, *(manifest for manifest in manifests if manifest not in small)]
+        return manifests
+
+    def _mergeable(self, manifest: ManifestFile, size: int) -> bool:
+        """A data manifest of the current spec with fewer than `size` files, written before this snapshot."""
+        files = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+        return (
+            manifest.content == ManifestContent.DATA
+            and manifest.partition_spec_id == self._table.metadata.default_spec_id
+            and manifest.added_snapshot_id != self.snapshot_id
+            and files < size
+        )
 
     def list_of(self, manifests: list[ManifestFile], sequence: int) -> str:
         """Write the manifest list; its location."""
@@ -277,7 +303,7 @@ class _InMemory(OutputFile):
         raise NotImplementedError
 
     def create(self, overwrite: bool = False) -> OutputStream:
-        return _KeptBytes(self)
+        return cast(OutputStream, _KeptBytes(self))
 
 
 class _KeptBytes(memory.BytesIO):
@@ -348,7 +374,8 @@ def _summary(head: Head, draft: Draft, removed: list[DataFile]) -> Summary:
 
 
 def _said(snapshot: Snapshot, key: str) -> str | None:
-    return snapshot.summary.additional_properties.get(key) if snapshot.summary else None
+    # `is not None`: a summary is a mapping, and asking for its truth counts its keys.
+    return snapshot.summary.additional_properties.get(key) if snapshot.summary is not None else None
 
 
 def _vectors_relied_on(kept: list[Snapshot], snapshots: list[Snapshot]) -> set[int]:
@@ -365,7 +392,9 @@ def _vectors_relied_on(kept: list[Snapshot], snapshots: list[Snapshot]) -> set[i
 
 
 def _same_refs(catalog: Catalog, metadata: TableMetadata) -> list[TableRequirement]:
+    """A REST catalog can only be asked about the refs we know of: a tag made in this very moment on a snapshot that is
+    let go in the same moment may be lost there."""
     if isinstance(catalog, MetastoreCatalog):
-        return [AssertSameRefs(refs=metadata.refs)]
+        return [cast(TableRequirement, AssertSameRefs(refs=metadata.refs))]
     others = ((name, ref) for name, ref in metadata.refs.items() if name != MAIN_BRANCH)
     return [AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id) for name, ref in others]
