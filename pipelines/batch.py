@@ -90,12 +90,14 @@ class StreamBatch:
 
     Attributes:
         tokens: subject token of each message by its Kafka key: dictionary<string>[n], null for device keys.
+        subjects: the identifier in clear that each token stands for, in the same places; memory only.
         rows: the decoded rows, in the order of their messages; column names and types as the steps leave them.
         row_index: int64[rows], the index in `messages` of each row.
     """
 
     messages: MessageBatch
     tokens: pa.DictionaryArray | None = None
+    subjects: pa.DictionaryArray | None = None
     rows: pa.Table | None = None
     row_index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rejects: tuple[Reject, ...] = ()

@@ -48,7 +48,7 @@ class VaultError(Exception):
     remedy; the message says what is."""
 
 
-class VaultUnavailable(Exception):
+class VaultUnavailableError(Exception):
     """The vault does not answer now (locked, disk, path). Whoever can wait waits and asks again."""
 
 
@@ -56,7 +56,7 @@ def open_vault(uri: str, clock: Callable[[], float]) -> SqliteVault:
     """The vault at `uri` (`sqlite:////absolute/path`), made on first use.
 
     `clock` gives seconds that never run backwards (`time.monotonic`); cached keys age by it.
-    Raises `VaultError` or `VaultUnavailable`.
+    Raises `VaultError` or `VaultUnavailableError`.
     """
     parts = urlsplit(uri)
     if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
@@ -110,7 +110,7 @@ class SqliteVault:
         """Destroy the data key of `token` for good. Doing it again is harmless; no new key is ever made for it.
 
         On return no byte of it is left in the database or its log, and this process has forgotten it; other processes
-        do within `CACHE_SECONDS`. Raises `VaultUnavailable` if the log could not be emptied: then do it again.
+        do within `CACHE_SECONDS`. Raises `VaultUnavailableError` if the log could not be emptied: then do it again.
         """
         self._destroy(f"{_PERSON}{token}")
 
@@ -181,7 +181,7 @@ class SqliteVault:
         with _answering():
             (busy, *_) = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
-            raise VaultUnavailable("the vault's log is in use and could not be emptied; do it again")
+            raise VaultUnavailableError("the vault's log is in use and could not be emptied; do it again")
 
     def _mark(self, owner: str) -> bytes:
         """What is kept of a destroyed key's owner: enough to refuse it, not enough to name it."""
@@ -326,10 +326,10 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise VaultUnavailable(f"the vault does not answer ({_code(error)})") from None
+        raise VaultUnavailableError(f"the vault does not answer ({_code(error)})") from None
     except sqlite3.DatabaseError as error:
         raise VaultError(f"the vault's database is damaged or not one ({_code(error)})") from None
     except OSError as error:
-        raise VaultUnavailable(f"the vault's folder cannot be used (errno {error.errno})") from None
+        raise VaultUnavailableError(f"the vault's folder cannot be used (errno {error.errno})") from None
 
 

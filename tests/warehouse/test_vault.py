@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from warehouse import vault as vault_module
-from warehouse.vault import CACHE_SECONDS, VaultError, VaultUnavailable, open_vault
+from warehouse.vault import CACHE_SECONDS, VaultError, VaultUnavailableError, open_vault
 
 DAY = date(2026, 11, 22)
 
@@ -131,7 +131,7 @@ def test_a_locked_database_is_unavailable_not_broken(uri, opened, monkeypatch):
     vault = opened()
     holder = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(VaultUnavailable, match="SQLITE_BUSY"):
+    with pytest.raises(VaultUnavailableError, match="SQLITE_BUSY"):
         vault.data_keys(["a"])
     holder.execute("ROLLBACK")
     holder.close()
@@ -145,7 +145,7 @@ def test_a_destruction_that_left_bytes_in_the_log_says_so(uri, opened, monkeypat
     reader = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM data_keys").fetchall()
-    with pytest.raises(VaultUnavailable, match="do it again"):
+    with pytest.raises(VaultUnavailableError, match="do it again"):
         vault.destroy("a")
     reader.execute("ROLLBACK")
     reader.close()
@@ -155,7 +155,7 @@ def test_a_destruction_that_left_bytes_in_the_log_says_so(uri, opened, monkeypat
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(VaultUnavailable):
+    with pytest.raises(VaultUnavailableError):
         open_vault(f"sqlite:///{tmp_path / 'file' / 'vault.sqlite'}", Clock())
 
 

@@ -1,0 +1,266 @@
+"""JSON messages into Arrow columns, typed as the contract's message says.
+
+Holds: the message's type, made from the contract; decoding; why a message was refused.
+Does not hold: what a value means. Times and dates stay text here, units as sent (`pipelines/normalise.py`).
+
+Row i of what comes out is message `row_index[i]`; a message that cannot be read is one reject and touches no other.
+As the standard leaves it open: of a key given twice the last value counts; a key the contract does not know is
+ignored; a byte order mark, NaN, Infinity and numbers beyond 64 bits are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pipelines.batch import Reject, StreamBatch
+from warehouse.contract import Column, StreamContract
+
+STAGE = "decode"
+
+# As many messages as stay in the processor's cache between decoding and their columns.
+SLICE = 2_000
+
+_PYTHON = {
+    "string": str,
+    "timestamptz": str,
+    "date": str,
+    "double": float,
+    "long": int,
+    "int": int,
+    "boolean": bool,
+    "list<string>": list[str],
+}
+_ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+_INTEGERS = {"long": 63, "int": 31}
+
+
+class JsonDecoder:
+    """Decodes the messages of one stream. Holds no state between batches."""
+
+    def __init__(self, contract: StreamContract) -> None:
+        self._message = _object_of(contract)
+        self._decode = msgspec.json.Decoder(self._message.struct).decode
+        leaves = {leaf.column.name: leaf.arrow for leaf in self._message.leaves()}
+        self._schema = pa.schema([(column.name, leaves[column.name]) for column in contract.message])
+
+    def decode(self, batch: StreamBatch) -> StreamBatch:
+        """The batch with `rows` (columns of the contract's message, in its order) and a reject for each failure.
+
+        Messages that are rejected already stay as they are.
+        """
+        index = _undecided(batch)
+        values = batch.messages.values
+        if len(index) < len(values):
+            values = list(map(values.__getitem__, index.tolist()))
+        parts, kept, rejects = [], np.ones(len(index), bool), []
+        for start in range(0, len(values), SLICE):
+            structs, refused = self._structs(values[start : start + SLICE])
+            for at, reason, detail in refused:
+                kept[start + at] = False
+                rejects.append(Reject(int(index[start + at]), STAGE, reason, detail))
+            parts.append(self._columns(structs))
+        rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
+        return replace(batch, rows=rows, row_index=index[kept], rejects=(*batch.rejects, *rejects))
+
+    def _structs(self, values: Sequence[bytes | None]) -> tuple[list[msgspec.Struct], list[tuple[int, str, str]]]:
+        """The messages that can be read, in order, and (position, reason, detail) of the others, in order."""
+        unreadable = _unreadable(values)
+        if not unreadable:
+            return self._typed(values, range(len(values)))
+        places = [at for at in range(len(values)) if at not in unreadable]
+        structs, refused = self._typed([values[at] for at in places], places)
+        return structs, sorted([*refused, *((at, *why) for at, why in unreadable.items())])
+
+    def _typed(self, values: Sequence[Any], places: Sequence[int]) -> tuple[list, list[tuple[int, str, str]]]:
+        structs: list[msgspec.Struct] = []
+        refused: list[tuple[int, str, str]] = []
+        pending = map(self._decode, values)
+        while True:
+            try:
+                # Runs in C. After an exception the map goes on behind the value that raised it.
+                structs.extend(pending)
+                return structs, refused
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                at = len(structs) + len(refused)
+                refused.append((places[at], *_refusal(values[at], error)))
+
+    def _columns(self, structs: list[msgspec.Struct]) -> pa.RecordBatch:
+        columns = dict(self._message.columns(structs))
+        return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
+
+
+def _undecided(batch: StreamBatch) -> np.ndarray:
+    """int64: the messages that are no reject yet."""
+    undecided = np.ones(len(batch.messages), bool)
+    undecided[[reject.index for reject in batch.rejects]] = False
+    return np.flatnonzero(undecided)
+
+
+# ------------------------------------------------------------------ why a message was refused
+
+
+def _unreadable(values: Sequence[bytes | None]) -> dict[int, tuple[str, str]]:
+    """Position -> (reason, detail) of values that are no text at all.
+
+    msgspec checks UTF-8 only in the strings it keeps, so fields the contract does not know need this look.
+    """
+    if all(values) and (b"".join(values).isascii() or _all_utf8(values)):
+        return {}
+    return {at: why for at, value in enumerate(values) if (why := _not_text(value))}
+
+
+def _all_utf8(values: Sequence[bytes | None]) -> bool:
+    try:
+        pa.array(values, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _not_text(value: bytes | None) -> tuple[str, str] | None:
+    if value is None:
+        return "tombstone", ""
+    if not value.strip():
+        return "empty_message", ""
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return "invalid_utf8", f"byte {error.start}"
+    return None
+
+
+# What msgspec says of a message that is JSON but not of the contract's type. Its words name paths, types and the
+# contract's own limits, never a value.
+_REASONS = (
+    ("missing required field", "missing_field"),
+    ("got `null`", "missing_field"),
+    ("of length", "wrong_length"),
+    (">=", "out_of_bounds"),
+    ("<=", "out_of_bounds"),
+    ("out of range", "out_of_bounds"),
+    ("matching regex", "wrong_pattern"),
+)
+
+
+def _refusal(value: bytes, error: Exception) -> tuple[str, str]:
+    """(reason, detail). The detail never holds anything of the value."""
+    if isinstance(error, RecursionError):
+        return "nested_too_deep", ""
+    if isinstance(error, UnicodeDecodeError):
+        return "invalid_utf8", ""
+    text = str(error)
+    if isinstance(error, msgspec.ValidationError):
+        return next((reason for words, reason in _REASONS if words in text), "wrong_type"), text
+    return ("several_objects" if _goes_on_with_an_object(value, text) else "malformed_json"), text
+
+
+def _goes_on_with_an_object(value: bytes, text: str) -> bool:
+    # msgspec counts the first character that is too many: it stands just before the place it names.
+    _, trailing, place = text.partition("trailing characters (byte ")
+    return bool(trailing) and value[int(place.rstrip(")")) - 1 :].startswith(b"{")
+
+
+# ------------------------------------------------------------------ the message's type, by contract
+
+
+@dataclass(slots=True)
+class _Leaf:
+    """A field that becomes a column. `attribute` is its name in the struct."""
+
+    column: Column
+    attribute: str
+    python: Any
+
+    @property
+    def arrow(self) -> pa.DataType:
+        return _ARROW[self.python]
+
+
+@dataclass(slots=True)
+class _Object:
+    """A JSON object: its columns, its inner objects by struct attribute, and its struct."""
+
+    fields: list[_Leaf] = field(default_factory=list)
+    objects: list[tuple[str, _Object]] = field(default_factory=list)
+    struct: type[msgspec.Struct] = msgspec.Struct
+    required: bool = False
+
+    def leaves(self) -> Iterable[_Leaf]:
+        yield from self.fields
+        for _, inner in self.objects:
+            yield from inner.leaves()
+
+    def columns(self, structs: list[msgspec.Struct]) -> Iterable[tuple[str, pa.Array]]:
+        """(column name, array) of every leaf below."""
+        for leaf in self.fields:
+            yield leaf.column.name, pa.array(list(map(attrgetter(leaf.attribute), structs)), leaf.arrow)
+        for attribute, inner in self.objects:
+            inside = list(map(attrgetter(attribute), structs))
+            yield from inner.columns(inside if inner.required else _filled(inside, inner.struct))
+
+
+def _filled(structs: list[msgspec.Struct | None], struct: type[msgspec.Struct]) -> list[msgspec.Struct]:
+    """Absent objects as empty ones: an object may be absent only where all its fields may."""
+    if None not in structs:
+        return structs
+    filled = np.fromiter(structs, object, len(structs))
+    filled[np.equal(filled, None)] = struct()
+    return filled.tolist()
+
+
+def _object_of(contract: StreamContract) -> _Object:
+    narrow = {c.source for table in contract.tables for c in table.columns if c.source and c.iceberg == "int"}
+    columns = [replace(c, iceberg="int") if c.path in narrow else c for c in contract.message]
+    return _object([(str(column.path).split("."), column) for column in columns])
+
+
+def _object(members: list[tuple[list[str], Column]]) -> _Object:
+    """The object of these (path within it, column)."""
+    made, definitions, names = _Object(), [], {}
+    by_name: dict[str, list[tuple[list[str], Column]]] = {}
+    for (name, *rest), column in members:
+        by_name.setdefault(name, []).append((rest, column))
+    for number, (name, inside) in enumerate(by_name.items()):
+        attribute = f"f{number}"
+        names[attribute] = name
+        if inside[0][0]:
+            inner = _object(inside)
+            made.objects.append((attribute, inner))
+            definitions.append(_definition(attribute, inner.struct, inner.required))
+        else:
+            column = inside[0][1]
+            made.fields.append(_Leaf(column, attribute, _PYTHON[column.iceberg]))
+            definitions.append(_definition(attribute, _limited(column), column.required))
+        made.required = made.required or len(definitions[-1]) == 2
+    # Fields have names of our own, since a contract's need not be identifiers.
+    definitions.sort(key=len)
+    made.struct = msgspec.defstruct("Message", definitions, rename=names, gc=False)
+    return made
+
+
+def _definition(attribute: str, python: Any, required: bool) -> tuple:
+    return (attribute, python) if required else (attribute, python | None, None)
+
+
+def _limited(column: Column) -> Any:
+    """The Python type of a column with the contract's limits, and those of its width, on it."""
+    python, limits = _PYTHON[column.iceberg], {}
+    if python is str and column.iceberg == "string":
+        limits = {"min_length": column.min_length, "max_length": column.max_length, "pattern": column.pattern}
+    elif python in (int, float):
+        limits = {"ge": column.minimum, "le": column.maximum}
+    if width := _INTEGERS.get(column.iceberg):
+        limits = {"ge": -(1 << width), "le": (1 << width) - 1} | _given(limits)
+    limits = _given(limits)
+    return Annotated[python, msgspec.Meta(**limits)] if limits else python
+
+
+def _given(limits: dict[str, Any]) -> dict[str, Any]:
+    return {name: limit for name, limit in limits.items() if limit is not None}

@@ -1,0 +1,120 @@
+"""What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, each with its position.
+
+Holds: the making of Arrow tables in the schema of a table's contract, and the sealing of rejects on the way.
+Does not hold: when they are written and where to (`sinks.py`, `warehouse/commit.py`), nor the sealing itself.
+
+Strings that repeat are dictionary-encoded; otherwise the schema is `arrow_schema(table)`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.batch import StreamBatch
+from warehouse.contract import TableContract
+from warehouse.identity import RejectedMessage, RejectKeys, seal_rejects
+from warehouse.tables import arrow_schema
+
+TIMESTAMP = pa.timestamp("us", "UTC")
+
+# Here the key is not believed: whose message it is is what is in question.
+_SUBJECT_IN_DOUBT = frozenset({"subject_mismatch"})
+_EPOCH = date(1970, 1, 1)
+_DAY_MS = 86_400_000
+
+
+def table_rows(batch: StreamBatch, table: TableContract, ingest_time_us: int) -> pa.Table:
+    """The rows of the stream's own table. `ingest_time_us`: microseconds since 1970 UTC."""
+    columns = {name: batch.rows[name] for name in batch.rows.column_names}
+    columns["subject_token"] = _tokens(batch, batch.row_index)
+    return _table(table, columns | _positions(batch, batch.row_index, ingest_time_us))
+
+
+def reject_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:
+    """One row a reject, its message sealed under its person's key where the Kafka key names one, else its day's.
+
+    Calls the vault (`VaultUnavailableError`: wait and call again).
+    """
+    rejects, messages = batch.rejects, batch.messages
+    index = np.array([reject.index for reject in rejects], np.int64)
+    tokens = _believed_tokens(batch, index)
+    values = [messages.values[at] for at in index]
+    sealed = seal_rejects(
+        keys,
+        messages.stream,
+        [RejectedMessage(messages.keys[at], value) for at, value in zip(index, values, strict=True)],
+        tokens,
+        _days(messages.appended_ms[index]),
+    )
+    columns = {
+        "stream": _constant(messages.stream, len(index)),
+        "stage": [reject.stage for reject in rejects],
+        "reason": [reject.reason for reject in rejects],
+        "detail": [reject.detail or None for reject in rejects],
+        "subject_token": tokens,
+        "sealed_payload": [each.payload for each in sealed],
+        "sealed_under": [each.under for each in sealed],
+        "size_bytes": [len(value or b"") for value in values],
+    }
+    return _table(table, columns | _positions(batch, index, ingest_time_us))
+
+
+def duplicate_rows(batch: StreamBatch, table: TableContract, ingest_time_us: int) -> pa.Table:
+    """One row a duplicate, with the offset in its partition where the event stood first."""
+    duplicates = batch.duplicates
+    columns = {
+        "stream": _constant(batch.messages.stream, len(duplicates)),
+        "event_id": duplicates.event_ids,
+        "subject_token": _tokens(batch, duplicates.index),
+        "first_offset": duplicates.first_offsets,
+    }
+    return _table(table, columns | _positions(batch, duplicates.index, ingest_time_us))
+
+
+def _table(table: TableContract, columns: dict[str, object]) -> pa.Table:
+    """The contract's columns, in its order and types."""
+    schema = arrow_schema(table)
+    arrays = [_typed(columns[field.name], field.type) for field in schema]
+    fields = [field.with_type(array.type) for field, array in zip(schema, arrays, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _typed(column: object, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if not isinstance(column, pa.Array | pa.ChunkedArray):
+        return pa.array(column, kind)
+    dictionary = pa.types.is_dictionary(column.type) and column.type.value_type == kind
+    return column if dictionary or column.type == kind else column.cast(kind)
+
+
+def _positions(batch: StreamBatch, index: np.ndarray, ingest_time_us: int) -> dict[str, pa.Array]:
+    messages = batch.messages
+    return {
+        "topic_id": _constant(messages.topic_id, len(index)),
+        "kafka_partition": pa.array(messages.partitions[index], pa.int32()),
+        "kafka_offset": pa.array(messages.offsets[index], pa.int64()),
+        "kafka_time": pa.array(messages.appended_ms[index] * 1000, TIMESTAMP),
+        "ingest_time": pa.array(np.full(len(index), ingest_time_us, np.int64), TIMESTAMP),
+    }
+
+
+def _constant(word: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([word], pa.string()))
+
+
+def _tokens(batch: StreamBatch, index: np.ndarray) -> pa.DictionaryArray:
+    return batch.tokens.take(pa.array(index, pa.int64()))
+
+
+def _believed_tokens(batch: StreamBatch, index: np.ndarray) -> list[str | None]:
+    doubted = pa.array([reject.reason in _SUBJECT_IN_DOUBT for reject in batch.rejects], pa.bool_())
+    tokens = _tokens(batch, index).cast(pa.string())
+    return pc.if_else(doubted, None, tokens).to_pylist()
+
+
+def _days(appended_ms: np.ndarray) -> list[date]:
+    """The day (UTC) of each append time."""
+    return [_EPOCH + timedelta(days=day) for day in (appended_ms // _DAY_MS).tolist()]
