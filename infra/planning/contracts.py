@@ -6,20 +6,31 @@ Does not hold: what a single topic or table may become (topics.py, warehouse/evo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
-from infra.planning.lake import LakeError, opened_lake
+from infra.planning.lake import LakeUnreachableError, opened_lake
 from infra.planning.topics import BrokerUnreachableError, ObservedTopic, TopicChange, Topics, plan_groups, plan_topic
-from warehouse.catalog import create_table, table_lock
+from warehouse.catalog import TableMismatchError, create_table, table_lock
 from warehouse.contract import Contracts, load_contracts
-from warehouse.evolution import Change, ObservedTable, Refusal, evolve, observe_table, plan_table
+from warehouse.evolution import Change, EvolutionError, ObservedTable, Refusal, evolve, observe_table, plan_table
 from warehouse.settings import Settings
+
+T = TypeVar("T")
 
 
 class PlanningError(Exception):
-    """A part did not answer or a plan holds a refusal. The message names the part with its address, or the refusal."""
+    """What is declared was not made real. The message says why and what to do."""
+
+
+class RefusedError(PlanningError):
+    """A plan holds a refusal; nothing of it was done."""
+
+
+class UnreachableError(PlanningError):
+    """A part did not answer. The message names it with its address. The same call may be made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class ContractsReceipt:
 
 
 def observe(settings: Settings, contracts: Contracts) -> Observed:
-    """Ask broker and catalog. Raises `BrokerUnreachableError` or `LakeError`."""
+    """Ask broker and catalog. Raises `BrokerUnreachableError`, `LakeUnreachableError`."""
     topics = Topics(settings).observe(settings.topic(topic.stream) for topic in contracts.topics())
     with opened_lake(settings) as catalog:
         tables = {table.name: observe_table(catalog, settings.namespace, table.name) for table in contracts.tables()}
@@ -82,30 +93,34 @@ def plan_contracts(settings: Settings, contracts: Contracts, observed: Observed)
 
 
 def plan(settings: Settings, contracts: Contracts | None = None) -> ContractsPlan:
-    """Observe and plan. Raises `PlanningError` naming the part that does not answer, with its address."""
+    """Observe and plan. Raises `UnreachableError`."""
     contracts = contracts or load_contracts()
     try:
         return plan_contracts(settings, contracts, observe(settings, contracts))
-    except (BrokerUnreachableError, LakeError) as failure:
-        raise PlanningError(str(failure)) from None
+    except (BrokerUnreachableError, LakeUnreachableError) as failure:
+        raise UnreachableError(str(failure)) from None
 
 
-def apply(settings: Settings, contracts: Contracts | None = None) -> ContractsReceipt:
-    """Make real what is declared. May be run again, and by two processes at once.
+def apply(
+    settings: Settings, contracts: Contracts | None = None, progress: Callable[[str], None] = lambda line: None
+) -> ContractsReceipt:
+    """Make real what is declared, a line of progress a change. May be run again, and by two processes at once.
 
-    Raises `PlanningError` for a refusal (nothing is changed then), for a part that does not answer, and if what
-    stands afterwards still is not what is declared.
+    Raises `RefusedError` (nothing is changed then), `UnreachableError`, and `PlanningError` if what stands afterwards
+    still is not what is declared.
     """
     contracts = contracts or load_contracts()
     wanted = plan(settings, contracts)
     if wanted.refusals:
-        raise PlanningError("\n".join(_refused(refusal) for refusal in wanted.refusals))
+        raise RefusedError("\n".join(_refused(refusal) for refusal in wanted.refusals))
     if wanted.empty:
         return ContractsReceipt(())
     try:
-        _apply_topics(settings, contracts, wanted.topics)
-        _apply_tables(settings, contracts, wanted.tables)
-    except (BrokerUnreachableError, LakeError) as failure:
+        _apply_topics(settings, contracts, wanted.topics, progress)
+        _apply_tables(settings, contracts, wanted.tables, progress)
+    except (BrokerUnreachableError, LakeUnreachableError) as failure:
+        raise UnreachableError(str(failure)) from None
+    except (TableMismatchError, EvolutionError) as failure:
         raise PlanningError(str(failure)) from None
     left = plan(settings, contracts)
     if not left.empty:
@@ -113,23 +128,36 @@ def apply(settings: Settings, contracts: Contracts | None = None) -> ContractsRe
     return ContractsReceipt(tuple(_lines(wanted)))
 
 
-def _apply_topics(settings: Settings, contracts: Contracts, changes: tuple[TopicChange, ...]) -> None:
+def _apply_topics(
+    settings: Settings, contracts: Contracts, changes: tuple[TopicChange, ...], progress: Callable[[str], None]
+) -> None:
     declared = {settings.topic(topic.stream): topic for topic in contracts.topics()}
     topics = Topics(settings)
-    for name in dict.fromkeys(change.topic for change in changes):
-        if any(change.topic == name and change.kind == "create" for change in changes):
+    for name, group in _by(changes, lambda change: change.topic):
+        if group[0].kind == "create":
             topics.create(name, declared[name])
         else:
-            topics.configure(name, {change.key: change.after for change in changes if change.topic == name})
+            topics.configure(name, {change.key: change.after for change in group})
+        for change in group:
+            progress(_topic_line(change))
 
 
-def _apply_tables(settings: Settings, contracts: Contracts, changes: tuple[Change, ...]) -> None:
+def _apply_tables(
+    settings: Settings, contracts: Contracts, changes: tuple[Change, ...], progress: Callable[[str], None]
+) -> None:
     with opened_lake(settings) as catalog:
-        for name in dict.fromkeys(change.table for change in changes):
-            if any(change.table == name and change.kind == "create" for change in changes):
+        for name, group in _by(changes, lambda change: change.table):
+            if group[0].kind == "create":
                 create_table(catalog, settings.namespace, contracts.table(name), table_lock(settings))
             else:
                 evolve(catalog, settings.namespace, contracts.table(name))
+            for change in group:
+                progress(_table_line(change))
+
+
+def _by(changes: Iterable[T], name: Callable[[T], str]) -> Iterator[tuple[str, list[T]]]:
+    """Changes by what they change; a plan has those of one thing side by side."""
+    return ((key, list(group)) for key, group in groupby(changes, name))
 
 
 def _lines(plan: ContractsPlan) -> Iterator[str]:

@@ -15,33 +15,42 @@ from pyiceberg.exceptions import RESTError
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from warehouse.catalog import TableMismatchError, open_catalog
-from warehouse.evolution import EvolutionError
+from warehouse.catalog import open_catalog
 from warehouse.object_store import StoreUnavailableError
 from warehouse.settings import Settings
 
+_CATALOG_FAILURES = (SQLAlchemyError, RequestException, RESTError)
 
-class LakeError(Exception):
-    """Catalog or store did not answer, or a table is not what it was made to be. The message says which and where."""
+
+class LakeUnreachableError(Exception):
+    """Catalog or store did not answer. The message says which one, where, and the kind of failure."""
 
 
 @contextmanager
 def opened_lake(settings: Settings) -> Iterator[Catalog]:
-    """The catalog. Raises `LakeError` for whatever it or the store does not do inside the block."""
+    """The catalog. Raises `LakeUnreachableError` for whatever it or the store does not answer inside the block."""
     try:
-        yield open_catalog(settings)
-    except (SQLAlchemyError, RequestException, RESTError) as failure:
-        place = address(settings.catalog_uri)
-        raise LakeError(f"the catalog at {place} did not answer ({type(failure).__name__})") from None
+        catalog = open_catalog(settings)
+    except (StoreUnavailableError, *_CATALOG_FAILURES, OSError) as failure:
+        raise _catalog(settings, failure.__cause__ or failure) from None
+    try:
+        yield catalog
+    except _CATALOG_FAILURES as failure:
+        raise _catalog(settings, failure) from None
     except (StoreUnavailableError, OSError) as failure:
         where = f"{settings.s3_endpoint} ({settings.warehouse})"
-        raise LakeError(f"the object store at {where} did not answer ({type(failure).__name__})") from None
-    except (TableMismatchError, EvolutionError) as failure:
-        raise LakeError(str(failure)) from None
+        raise LakeUnreachableError(f"the object store at {where} does not answer ({_kind(failure)})") from None
+
+
+def _catalog(settings: Settings, failure: BaseException) -> LakeUnreachableError:
+    return LakeUnreachableError(f"the catalog at {address(settings.catalog_uri)} does not answer ({_kind(failure)})")
+
+
+def _kind(failure: BaseException) -> str:
+    return type(failure.__cause__ or failure).__name__
 
 
 def address(uri: str) -> str:
     """A URI without user, password and query."""
     parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from infra.planning.contracts import PlanningError, apply, plan
+from infra.planning.contracts import RefusedError, UnreachableError, apply, plan
 from infra.planning.topics import Topics
 from warehouse.catalog import open_catalog
 from warehouse.contract import Contracts, load_contracts
@@ -55,14 +55,14 @@ def test_a_topic_that_keeps_the_producers_time_is_found_and_mended(settings: Set
 
 def test_partitions_are_never_added_and_nothing_else_is_done_then(settings: Settings) -> None:
     _topic(settings, partitions=2)
-    with pytest.raises(PlanningError, match=r"has 2 partitions, the contract says 4.*replay"):
+    with pytest.raises(RefusedError, match=r"has 2 partitions, the contract says 4.*replay"):
         apply(settings, VITALS)
     assert [change.kind for change in plan(settings, VITALS).tables] == ["create"]
 
 
 def test_a_new_optional_column_is_added_beside_what_is_there_and_a_required_one_refused(settings: Settings) -> None:
     apply(settings, REJECTS)
-    with pytest.raises(PlanningError, match=r"rejects\.note: new and required; make it optional"):
+    with pytest.raises(RefusedError, match=r"rejects\.note: new and required; make it optional"):
         apply(settings, _with_column(required=True))
     apply(settings, _with_column(required=False))
     schema = open_catalog(settings).load_table((settings.namespace, "rejects")).schema()
@@ -80,18 +80,18 @@ def test_a_property_somebody_changed_is_set_back(settings: Settings) -> None:
 
 def test_a_broker_that_is_down_is_named_with_its_address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.planning.topics.ANSWER_SECONDS", 1)
-    with pytest.raises(PlanningError, match=r"Kafka at 127\.0\.0\.1:9 "):
+    with pytest.raises(UnreachableError, match=r"Kafka at 127\.0\.0\.1:9 "):
         plan(replace(settings, kafka_bootstrap="127.0.0.1:9"))
 
 
 def test_a_store_that_is_down_is_named_with_its_address(settings: Settings) -> None:
-    with pytest.raises(PlanningError, match=r"object store at http://127\.0\.0\.1:9"):
+    with pytest.raises(UnreachableError, match=r"object store at http://127\.0\.0\.1:9"):
         apply(replace(settings, s3_endpoint="http://127.0.0.1:9"), REJECTS)
 
 
 def test_a_catalog_that_is_down_is_named_without_its_password(settings: Settings) -> None:
-    with pytest.raises(PlanningError, match=r"catalog at http://127\.0\.0\.1:9") as caught:
-        plan(replace(settings, catalog_uri="http://user:hunter2@127.0.0.1:9"))
+    with pytest.raises(UnreachableError, match=r"catalog at postgresql\+psycopg2://127\.0\.0\.1:9") as caught:
+        plan(replace(settings, catalog_uri="postgresql+psycopg2://user:hunter2@127.0.0.1:9/lake"))
     assert "hunter2" not in str(caught.value)
 
 
