@@ -1,0 +1,512 @@
+"""What must be true of a history, check by check. Nothing here reads a file, a broker or a lake.
+
+Holds: the checks and how much each found.
+Does not hold: how facts are collected, or the alerts' recomputation (`alerts`).
+
+Every check returns `Finding`s: under which heading they count, how many, and where the first is found. Places are
+positions; no value and no identifier is ever in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from . import alerts as offline
+from .history import (
+    ALERTS,
+    DUPLICATES,
+    OWN_TABLE,
+    REJECTS,
+    VITALS,
+    WITHHELD,
+    History,
+    LakeTable,
+    Stream,
+    log_positions,
+    positions,
+    row_positions,
+    where_in,
+)
+from .ledger import FAILED, OK
+
+NOWHERE, ROW, REJECT, DUPLICATE = range(4)
+
+HEADINGS = (
+    "lost",
+    "doubled",
+    "phantom",
+    "misattributed",
+    "misjudged",
+    "disordered",
+    "holes",
+    "miscounted",
+    "alerts_missing",
+    "alerts_forged",
+)
+
+
+class Finding(NamedTuple):
+    """`count` things that are wrong, in one of the `HEADINGS`; `what` says which rule, `where` the first place."""
+
+    heading: str
+    count: int
+    what: str
+    where: str = ""
+
+
+def check(history: History) -> list[Finding]:
+    """Everything that is wrong with a history; an empty list if nothing is."""
+    findings = list(_unknown_topics(history))
+    for stream in history.streams.values():
+        findings += _check_stream(history, stream)
+    if VITALS in history.streams:
+        findings += _check_ledger(history)
+        findings += _check_summary(history)
+    if {VITALS, ALERTS, WITHHELD} <= history.streams.keys():
+        findings += _check_alerts(history)
+    findings += _check_counts(history)
+    return [finding for finding in findings if finding.count]
+
+
+def _found(heading: str, bad: np.ndarray, what: str, places: np.ndarray | None = None) -> Finding:
+    """The finding that a boolean column stands for; `places` are positions of the same length."""
+    count = int(np.count_nonzero(bad))
+    where = "" if places is None or not count else _place(int(places[np.argmax(bad)]))
+    return Finding(heading, count, what, where)
+
+
+def _place(position: int) -> str:
+    return f"partition {position >> 48} offset {position & (1 << 48) - 1}"
+
+
+# ------------------------------------------------------------------------------------------------ one stream's places
+
+
+class _Placed(NamedTuple):
+    """Where the messages of one stream ended: the rows of its three tables, and their index in its log (-1: none)."""
+
+    log: np.ndarray
+    rows: pa.Table
+    rejects: pa.Table
+    duplicates: pa.Table
+    row_at: np.ndarray
+    reject_at: np.ndarray
+    duplicate_at: np.ndarray
+
+    def fates(self) -> np.ndarray:
+        """int8[log]: ROW, REJECT, DUPLICATE or NOWHERE for each message; the last told where there are several."""
+        fates = np.zeros(len(self.log), np.int8)
+        for fate, at in ((ROW, self.row_at), (REJECT, self.reject_at), (DUPLICATE, self.duplicate_at)):
+            fates[at[at >= 0]] = fate
+        return fates
+
+
+def _placed(history: History, stream: Stream) -> _Placed:
+    log = log_positions(stream.log)
+    parts = [_of_topic(history.tables[name], stream.topic_id) for name in (OWN_TABLE[stream.name], REJECTS, DUPLICATES)]
+    return _Placed(log, *parts, *(where_in(log, row_positions(part)) for part in parts))
+
+
+def _of_topic(table: LakeTable, topic_id: str) -> pa.Table:
+    return table.rows.filter(pc.equal(table.rows["topic_id"].cast(pa.string()), topic_id))
+
+
+def _unknown_topics(history: History) -> Iterator[Finding]:
+    """Rows that name a topic Kafka does not have."""
+    known = {stream.topic_id: OWN_TABLE[stream.name] for stream in history.streams.values()}
+    for name, table in history.tables.items():
+        if "topic_id" not in table.rows.column_names:
+            continue
+        owners = [topic for topic, owner in known.items() if name in (owner, REJECTS, DUPLICATES)]
+        strange = pc.invert(pc.is_in(table.rows["topic_id"].cast(pa.string()), pa.array(owners, pa.string())))
+        yield _found("phantom", strange.to_numpy(), f"{name}: row of a topic that does not feed it")
+
+
+def _check_stream(history: History, stream: Stream) -> list[Finding]:
+    placed = _placed(history, stream)
+    return [
+        *_check_places(stream, placed),
+        *_check_vectors(history, stream),
+        *_check_repeats(history, stream, placed),
+        *_check_content(stream, placed),
+        *_check_rejects(stream, placed),
+    ]
+
+
+def _check_places(stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """Every position of the log is in exactly one of the three tables, and no table names another position."""
+    times = np.zeros(len(placed.log), np.int32)
+    for name, rows, at in (
+        (OWN_TABLE[stream.name], placed.rows, placed.row_at),
+        (REJECTS, placed.rejects, placed.reject_at),
+        (DUPLICATES, placed.duplicates, placed.duplicate_at),
+    ):
+        np.add.at(times, at[at >= 0], 1)
+        yield _found(
+            "phantom", at < 0, f"{stream.name}: {name} names a position Kafka has no message at", row_positions(rows)
+        )
+    yield _found("lost", times == 0, f"{stream.name}: message in no table", placed.log)
+    yield _found("doubled", times > 1, f"{stream.name}: message in more than one place", placed.log)
+
+
+def _check_vectors(history: History, stream: Stream) -> Iterator[Finding]:
+    """Each table the topic feeds says that it has read to the end, partition by partition."""
+    wanted = {partition: high for partition, (_, high) in stream.ends.items()}
+    for name in (OWN_TABLE[stream.name], REJECTS, DUPLICATES):
+        vector = history.tables[name].vector.get(stream.topic_id, {})
+        wrong = [p for p in wanted.keys() | vector.keys() if wanted.get(p) != vector.get(p)]
+        where = f"partition {min(wrong)}" if wrong else ""
+        yield Finding("holes", len(wrong), f"{stream.name}: vector of {name} is not the topic's end", where)
+
+
+def _check_repeats(history: History, stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """No event twice among the rows within the horizon; what is called a duplicate has an earlier first."""
+    first, repeated = _repetitions(history, stream)
+    fates = placed.fates()
+    yield _found("doubled", repeated & (fates == ROW), f"{stream.name}: event a second time among the rows", placed.log)
+    at = placed.duplicate_at
+    known = at >= 0
+    first_of = np.where(known, first[at], -1) if len(first) else np.full(len(at), -1)
+    log_offset = stream.log["offset"].to_numpy()
+    told = placed.duplicates["first_offset"].to_numpy()
+    wrong = known & ((first_of < 0) | (first_of == at))
+    right_first = np.zeros(len(at), bool)
+    right_first[known & ~wrong] = log_offset[first_of[known & ~wrong]] == told[known & ~wrong]
+    yield _found(
+        "misjudged", wrong, f"{stream.name}: called a duplicate, but is the first", row_positions(placed.duplicates)
+    )
+    yield _found(
+        "misattributed", known & ~wrong & ~right_first, f"{stream.name}: duplicate of another event than told",
+        row_positions(placed.duplicates),
+    )  # fmt: skip
+
+
+def _repetitions(history: History, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+    """For each message of the log: index of the first valid message of its event in its partition (-1: not valid),
+    and whether it repeats that one within the horizon."""
+    log = stream.log
+    valid = pc.is_null(log["fault"]).to_numpy()
+    first = np.full(len(log), -1, np.int64)
+    if not valid.any():
+        return first, np.zeros(len(log), bool)
+    at = np.flatnonzero(valid)
+    events = log[_event_column(stream)].combine_chunks().dictionary_encode().indices
+    number = pc.fill_null(events, -1).to_numpy()[at].astype(np.int64)
+    number |= log["partition"].to_numpy()[at].astype(np.int64) << 40
+    _, firsts, inverse = np.unique(number, return_index=True, return_inverse=True)
+    first[at] = at[firsts[inverse]]
+    appended = log["appended"].cast(pa.int64()).to_numpy()
+    within = appended - appended[np.maximum(first, 0)] <= history.horizon_us
+    return first, valid & (first != np.arange(len(log))) & within
+
+
+def _event_column(stream: Stream) -> str:
+    return "event_id" if stream.name == VITALS else "alert_id"
+
+
+# ------------------------------------------------------------------------------------------------------------- content
+
+_SAME_IN_VITALS = (
+    "event_id", "device_id", "ward", "code", "numeric_value", "text_value", "unit", "quality_flag", "event_time",
+    "received_at", "seq",
+)  # fmt: skip
+_SAME_IN_ALERTS = (
+    "alert_id", "rule", "rule_version", "severity", "level", "subject_token", "episode_start", "expires_at",
+    "source_partition", "source_offset",
+)  # fmt: skip
+
+
+def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """A row says what the message at its position says, and a token stands for one patient and no other."""
+    at = placed.row_at
+    rows = placed.rows.filter(pa.array(at >= 0))
+    said = stream.log.take(pa.array(at[at >= 0]))
+    where = row_positions(rows)
+    yield _found("misattributed", ~_equal(rows["kafka_time"], said["appended"]), f"{stream.name}: kafka_time", where)
+    yield _found("misjudged", pc.is_valid(said["fault"]).to_numpy(), f"{stream.name}: row of a faulty message", where)
+    for name in _SAME_IN_VITALS if stream.name == VITALS else _SAME_IN_ALERTS:
+        yield _found(
+            "misattributed", ~_equal(rows[name], said[name]), f"{stream.name}: {name} is not the message's", where
+        )
+    for name, part, part_at in (
+        (REJECTS, placed.rejects, placed.reject_at),
+        (DUPLICATES, placed.duplicates, placed.duplicate_at),
+    ):
+        known = part.filter(pa.array(part_at >= 0))
+        appended = stream.log["appended"].take(pa.array(part_at[part_at >= 0]))
+        yield _found("misattributed", ~_equal(known["kafka_time"], appended), f"{stream.name}: kafka_time in {name}")
+    yield from _check_tokens(stream, placed)
+
+
+def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
+    """bool[n]: same value or both null; numbers to a relative 1e-9, since units are converted."""
+    one, other = (_plain(column) for column in (one, other))
+    both_null = pc.and_(pc.is_null(one), pc.is_null(other))
+    if pa.types.is_floating(one.type):
+        close = pc.less_equal(pc.abs(pc.subtract(one, other)), pc.add(pc.multiply(pc.abs(other), 1e-9), 1e-9))
+        return pc.or_(both_null, pc.fill_null(close, False)).to_numpy()
+    return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False)).to_numpy()
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return column.cast(pa.string())
+    return column.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(column.type) else column
+
+
+def _check_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """One token a patient, one patient a token, in rows, rejects and duplicates together; a device has none."""
+    pairs = []
+    for rows, at, may_be_absent in (
+        (placed.rows, placed.row_at, False),
+        (placed.rejects, placed.reject_at, True),
+        (placed.duplicates, placed.duplicate_at, False),
+    ):
+        tokens = _plain(rows["subject_token"]).filter(pa.array(at >= 0))
+        persons = _plain(stream.log["person"]).take(pa.array(at[at >= 0]))
+        absent, nobody = pc.is_null(tokens).to_numpy(), pc.is_null(persons).to_numpy()
+        bad = (~absent & nobody) if may_be_absent else (absent != nobody)
+        yield _found("misattributed", bad, f"{stream.name}: token without a patient, or patient without a token")
+        pairs.append(pa.table({"token": tokens, "person": persons}).drop_null())
+    distinct = pa.concat_tables(pairs).group_by(["token", "person"]).aggregate([])
+    for name, what in (("token", "one token for several patients"), ("person", "several tokens for one patient")):
+        surplus = len(distinct) - len(distinct[name].unique())
+        yield Finding("misattributed", surplus, f"{stream.name}: {what}")
+
+
+def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """What is rejected is faulty, what is faulty is rejected, and a reject names its stream and size."""
+    faulty = pc.is_valid(stream.log["fault"]).to_numpy()
+    fates = placed.fates()
+    yield _found("misjudged", (fates == REJECT) & ~faulty, f"{stream.name}: right message rejected", placed.log)
+    yield _found("misjudged", (fates == DUPLICATE) & faulty, f"{stream.name}: faulty message as duplicate", placed.log)
+    at = placed.reject_at
+    known = placed.rejects.filter(pa.array(at >= 0))
+    sizes = stream.log["size"].take(pa.array(at[at >= 0]))
+    bad = (known["size_bytes"].to_numpy() != sizes.to_numpy()) | ~_equal(
+        known["stream"], pa.chunked_array([pa.array([stream.name] * len(known), pa.string())])
+    )
+    yield _found("misattributed", bad, f"{stream.name}: stream or size of a reject", row_positions(known))
+
+
+# ----------------------------------------------------------------------------------------- the ledger against the log
+
+
+def _check_ledger(history: History) -> Iterator[Finding]:
+    """Everything sent is in Kafka, nothing else is, and each message ended as the sender says it must."""
+    if not history.ledgers:
+        return
+    stream = history.streams[VITALS]
+    sent = pa.concat_tables([ledger.sent for ledger in history.ledgers]).unify_dictionaries()
+    log = log_positions(stream.log)
+    at = _resolve(sent, stream, log)
+    result = _plain(sent["result"])
+    yield _found("lost", pc.equal(result, OK).to_numpy() & (at < 0), "acknowledged by Kafka, but not in it")
+    yield _found("phantom", pc.equal(result, FAILED).to_numpy() & (at >= 0), "in Kafka although its sending failed")
+    sent_by_us = np.zeros(len(log), bool)
+    sent_by_us[at[at >= 0]] = True
+    yield _found("phantom", ~sent_by_us, "in Kafka, but in no ledger", log)
+    in_kafka = at >= 0
+    sent, at = sent.filter(pa.array(in_kafka)), at[in_kafka]
+    same = pc.equal(sent["digest"], stream.log["digest"].take(pa.array(at))).to_numpy()
+    yield _found("misattributed", ~same, "Kafka has other bytes than were sent", log[at])
+    same = _equal(sent["patient"], stream.log["person"].take(pa.array(at)))
+    yield _found("misattributed", ~same, "Kafka has another key than was sent", log[at])
+    yield from _check_fates(history, stream, sent, at)
+    yield from _check_order(sent, at, log)
+
+
+def _resolve(sent: pa.Table, stream: Stream, log: np.ndarray) -> np.ndarray:
+    """int64[sent]: index in the log of each message; sendings of unknown end are looked up by their bytes."""
+    named = sent["partition"].to_numpy() >= 0
+    at = np.where(named, where_in(log, positions(sent["partition"], sent["offset"])), -1)
+    unknown = np.flatnonzero(pc.equal(_plain(sent["result"]), "unknown").to_numpy() & ~named)
+    if not len(unknown):
+        return at
+    free = np.ones(len(log), bool)
+    free[at[at >= 0]] = False
+    waiting: dict[bytes, list[int]] = {}
+    digests = stream.log["digest"].take(pa.array(np.flatnonzero(free))).to_pylist()
+    for index, digest in zip(np.flatnonzero(free).tolist(), digests, strict=True):
+        waiting.setdefault(digest, []).append(index)
+    for index, digest in zip(unknown.tolist(), sent["digest"].take(pa.array(unknown)).to_pylist(), strict=True):
+        if waiting.get(digest):
+            at[index] = waiting[digest].pop(0)
+    return at
+
+
+def _check_fates(history: History, stream: Stream, sent: pa.Table, at: np.ndarray) -> Iterator[Finding]:
+    """Row, reject for the reason told, or duplicate. Which of two equal messages is the first only Kafka decides."""
+    placed = _placed(history, stream)
+    fates, log = placed.fates()[at], placed.log[at]
+    must_reject = pc.equal(_plain(sent["fate"]), "reject").to_numpy()
+    yield _found("misjudged", must_reject & (fates != REJECT) & (fates != NOWHERE), "was to be rejected", log)
+    yield _found("misjudged", ~must_reject & (fates == REJECT), "was not to be rejected", log)
+    _, repeated = _repetitions(history, stream)
+    yield _found("misjudged", ~must_reject & (fates == DUPLICATE) & ~repeated[at], "was not to be a duplicate", log)
+    reasons = np.full(len(placed.log), -1, np.int64)
+    known = placed.reject_at >= 0
+    words = pc.unique(pa.concat_arrays([_whole(placed.rejects["reason"]), _whole(sent["reason"])])).drop_null()
+    reasons[placed.reject_at[known]] = pc.index_in(_plain(placed.rejects["reason"]), words).to_numpy()[known]
+    told = pc.fill_null(pc.index_in(_plain(sent["reason"]), words), -1).to_numpy()
+    yield _found(
+        "misjudged", (fates == REJECT) & must_reject & (reasons[at] != told), "rejected for another reason", log
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return _plain(column).combine_chunks()
+
+
+def _check_order(sent: pa.Table, at: np.ndarray, log: np.ndarray) -> Iterator[Finding]:
+    """A patient's messages stand in one partition and in the order of their sending."""
+    patient = pc.fill_null(sent["patient"].combine_chunks().indices, -1).to_numpy()
+    mine = np.flatnonzero(patient >= 0)
+    order = mine[np.argsort(patient[mine], kind="stable")]
+    same = np.diff(patient[order]) == 0
+    place = log[at[order]]
+    yield _found("disordered", same & (np.diff(place) <= 0), "one patient's messages out of order", place[1:])
+    yield _found("disordered", same & (np.diff(place >> 48) != 0), "one patient in two partitions", place[1:])
+
+
+def _check_summary(history: History) -> Iterator[Finding]:
+    """`gen.py`'s ledger: how many of each, and the fingerprints of the distinct valid records."""
+    told = history.summary
+    if told is None:
+        return
+    placed = _placed(history, history.streams[VITALS])
+    counts = (
+        ("messages in Kafka", len(placed.log), told.messages),
+        ("rows", len(placed.rows), told.distinct),
+        ("rejects", len(placed.rejects), told.malformed),
+        ("duplicates", len(placed.duplicates), told.duplicates),
+    )
+    for what, found, wanted in counts:
+        yield Finding("lost" if found < wanted else "phantom", abs(found - wanted), f"{what}: {found}, sent {wanted}")
+    seq = pc.sum(placed.rows["seq"]).as_py() or 0
+    yield Finding("misattributed", int(seq != told.sum_seq), "sum of seq over the rows")
+    yield Finding("misattributed", int(_xor_of_ids(placed.rows["event_id"]) != told.xor_id), "fingerprint of event ids")
+
+
+def _xor_of_ids(ids: pa.ChunkedArray) -> int:
+    """Exclusive or of the first 64 bits of ids in the form of UUIDs."""
+    total = 0
+    for chunk in ids.chunks:
+        words = pc.utf8_slice_codeunits(pc.replace_substring(chunk, "-", ""), 0, 16)
+        for word in words.to_pylist():
+            total ^= int(word, 16)
+    return total
+
+
+# -------------------------------------------------------------------------------------------------------------- counts
+
+
+def _check_counts(history: History) -> Iterator[Finding]:
+    """DuckDB counts what pyiceberg reads."""
+    for name, table in history.tables.items():
+        difference = abs(table.duckdb_count - len(table.rows))
+        yield Finding("miscounted", difference, f"{name}: DuckDB {table.duckdb_count}, pyiceberg {len(table.rows)}")
+
+
+# -------------------------------------------------------------------------------------------------------------- alerts
+
+
+class _Told(NamedTuple):
+    """An alert as its messages tell it; of several with one id the first sent."""
+
+    rule: str
+    subject_token: str
+    episode_start_ms: int
+    level: int
+    withheld_because: str | None
+    partition: int
+    offset: int
+
+
+def _check_alerts(history: History) -> Iterator[Finding]:
+    """Sent and withheld alerts are those that the rows give offline, no more and no fewer, of the right patients."""
+    vitals = history.streams[VITALS]
+    rows = _of_topic(history.tables[OWN_TABLE[VITALS]], vitals.topic_id)
+    sent, withheld = (_told(history.streams[name].log, vitals.topic_id) for name in (ALERTS, WITHHELD))
+    expired_before = {
+        identity: sent[identity].offset if identity in sent else 1 << 62
+        for identity, alert in withheld.items()
+        if alert.withheld_because == offline.EXPIRED
+    }
+    decided = offline.recompute(rows, expired_before)
+    for name, told, wanted in (
+        (ALERTS, sent, {d.alert_id: _Told(*d) for d in decided if d.withheld_because is None}),
+        (WITHHELD, withheld, {d.alert_id: _Told(*d) for d in decided if d.withheld_because is not None}),
+    ):
+        missing = [alert for identity, alert in wanted.items() if identity not in told]
+        forged = [alert for identity, alert in told.items() if identity not in wanted]
+        changed = [alert for identity, alert in told.items() if identity in wanted and wanted[identity] != alert]
+        yield Finding("alerts_missing", len(missing), f"{name}: alert that the rows give", _source(missing))
+        yield Finding("alerts_forged", len(forged), f"{name}: alert that the rows do not give", _source(forged))
+        yield Finding("alerts_forged", len(changed), f"{name}: alert that the rows give otherwise", _source(changed))
+        yield from _check_identity(name, history.streams[name], vitals, rows)
+    yield from _check_expiry(history.streams[WITHHELD])
+    yield from _check_script(history)
+
+
+def _check_script(history: History) -> Iterator[Finding]:
+    """Each deterioration that a script promised was alerted on: patient, rule, level, and within its time."""
+    told = set()
+    for name in (ALERTS, WITHHELD):
+        log = history.streams[name].log
+        start_ms = (log["episode_start"].cast(pa.int64()).fill_null(0).to_numpy() // 1000).tolist()
+        columns = (log[column].to_pylist() for column in ("patient_id", "rule", "level"))
+        told.update(zip(*columns, start_ms, strict=True))
+    promised = [alert for ledger in history.ledgers if ledger.finished for alert in ledger.heading["expected_alerts"]]
+    missing = [
+        alert
+        for alert in promised
+        if not any(
+            (patient, rule) == (alert["patient_id"], alert["rule"])
+            and level >= alert["least_level"]
+            and alert["from_ms"] <= start <= alert["until_ms"]
+            for patient, rule, level, start in told
+        )
+    ]
+    yield Finding("alerts_missing", len(missing), "deterioration of the script without an alert")
+
+
+def _told(log: pa.Table, topic_id: str) -> dict[str, _Told]:
+    told: dict[str, _Told] = {}
+    mine = log.filter(pc.equal(log["source_topic_id"], topic_id))
+    start_ms = (pc.fill_null(mine["episode_start"].cast(pa.int64()), 0).to_numpy() // 1000).tolist()
+    names = ("alert_id", "rule", "subject_token", "level", "withheld_because", "source_partition", "source_offset")
+    for start, (identity, rule, token, level, because, partition, offset) in zip(
+        start_ms, zip(*(mine[name].to_pylist() for name in names), strict=True), strict=True
+    ):
+        told.setdefault(identity, _Told(rule, token, start, level, because, partition, offset))
+    return told
+
+
+def _source(alerts: list[_Told]) -> str:
+    return f"reading at partition {alerts[0].partition} offset {alerts[0].offset}" if alerts else ""
+
+
+def _check_identity(name: str, stream: Stream, vitals: Stream, rows: pa.Table) -> Iterator[Finding]:
+    """The patient named is the one whose reading it was: the patient of the reading's own Kafka key."""
+    log = stream.log.filter(pc.is_null(stream.log["fault"]))
+    source = positions(log["source_partition"], log["source_offset"])
+    at = where_in(log_positions(vitals.log), source)
+    yield _found("alerts_forged", at < 0, f"{name}: alert names a reading that Kafka does not have")
+    log, at = log.filter(pa.array(at >= 0)), at[at >= 0]
+    same = _equal(log["patient_id"], vitals.log["person"].take(pa.array(at)))
+    yield _found("misattributed", ~same, f"{name}: alert names another patient than its reading")
+    same = _equal(log["patient_id"], log["person"])
+    yield _found("misattributed", ~same, f"{name}: alert names another patient than its key")
+
+
+def _check_expiry(withheld: Stream) -> Iterator[Finding]:
+    """What is on record as expired was processed no sooner than it expired."""
+    log = withheld.log.filter(pc.equal(_plain(withheld.log["withheld_because"]), offline.EXPIRED))
+    early = pc.fill_null(pc.less(log["processed"], log["expires_at"]), True).to_numpy()
+    yield _found("alerts_missing", early, "withheld as expired before it expired")

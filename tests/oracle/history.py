@@ -1,0 +1,90 @@
+"""All collected facts as plain tables: what the checks judge, and what the oracle's own test tampers with.
+
+Holds: the shape of a history.
+Does not hold: how it is collected (`ledger`, `kafka_log`, `lake`) or judged (`checks`).
+
+Strings that repeat are dictionary-encoded; four million messages take about 2 GiB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from .ledger import Ledger, Summary
+
+VITALS, ALERTS, WITHHELD = "device.vitals", "clinical.alerts", "clinical.alerts.withheld"
+OWN_TABLE = {VITALS: "vitals", ALERTS: "alerts", WITHHELD: "alerts_withheld"}
+REJECTS, DUPLICATES = "rejects", "duplicates"
+
+Vector = dict[str, dict[int, int]]
+"""topic id -> partition -> next offset"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A topic as Kafka holds it.
+
+    Attributes:
+        topic_id: KIP-516 id, as the rows name it.
+        ends: partition -> (first offset, next offset).
+        log: one row a message, sorted by partition and offset: `partition` int32, `offset` int64, `appended`
+            timestamp[us, UTC], `person` (patient of the key, null for a device's), `digest` (sha256 of the value),
+            `size`, and what the message says: the columns of `reading.ROW_SCHEMA` or `alert_message.ALERT_SCHEMA`.
+    """
+
+    name: str
+    topic_id: str
+    ends: dict[int, tuple[int, int]]
+    log: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """An Iceberg table at one snapshot: its rows, its vector, and its rows counted a second way."""
+
+    name: str
+    rows: pa.Table
+    vector: Vector
+    duckdb_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the ledger, Kafka, the lake and DuckDB each say.
+
+    `streams` and `tables` by name; a stream that was not collected is not judged. `ledgers` in the order of playing.
+    `horizon_us`: how far apart by Kafka time two messages of one event may be and still have to be told as duplicates.
+    """
+
+    streams: dict[str, Stream]
+    tables: dict[str, LakeTable]
+    ledgers: tuple[Ledger, ...] = ()
+    summary: Summary | None = None
+    horizon_us: int = 172_800 * 1_000_000
+
+
+def positions(partitions: pa.ChunkedArray, offsets: pa.ChunkedArray) -> np.ndarray:
+    """int64[n]: partition and offset of one topic as one number, in the log's order."""
+    return (partitions.to_numpy().astype(np.int64) << 48) | offsets.to_numpy()
+
+
+def log_positions(log: pa.Table) -> np.ndarray:
+    """Positions of a stream's log."""
+    return positions(log["partition"], log["offset"])
+
+
+def row_positions(rows: pa.Table) -> np.ndarray:
+    """Positions that rows of a lake table name."""
+    return positions(rows["kafka_partition"], rows["kafka_offset"])
+
+
+def where_in(sorted_positions: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """int64[n]: index of each wanted position, -1 where it is not there."""
+    if not len(sorted_positions):
+        return np.full(len(wanted), -1, np.int64)
+    at = np.searchsorted(sorted_positions, wanted)
+    at[at == len(sorted_positions)] = 0
+    return np.where(sorted_positions[at] == wanted, at, -1)

@@ -1,0 +1,277 @@
+"""A small ward, and the history that a pipeline without fault would leave of it.
+
+Holds: facts, the messages made of them, and the rows made of the same facts, not of the messages.
+Does not hold: anything of the product or its simulator; the alerts are those of the offline recomputation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from . import alerts as offline
+from .alert_message import read_alerts
+from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, VITALS, WITHHELD, History, LakeTable, Stream
+from .kafka_log import log_table
+from .ledger import SENT_SCHEMA, Ledger
+from .reading import read_messages
+
+START_MS = 1_795_000_000_000
+DELAY_MS = 700
+TOPIC_IDS = {VITALS: "topic-vitals", ALERTS: "topic-alerts", WITHHELD: "topic-withheld"}
+PARTITIONS = 2
+UTC_US = pa.timestamp("us", "UTC")
+
+
+class Fact(NamedTuple):
+    """One message: who, what, when, and what must become of it."""
+
+    number: int
+    patient: int | None
+    code: str
+    value: float | str
+    unit: str | None
+    event_ms: int
+    fate: str = "row"
+    reason: str | None = None
+    repeats: int | None = None
+
+    @property
+    def event_id(self) -> str:
+        return str(self.number if self.repeats is None else self.repeats)
+
+    @property
+    def person(self) -> str | None:
+        return None if self.patient is None else f"P{self.patient:06d}"
+
+    @property
+    def token(self) -> str | None:
+        return None if self.patient is None else hashlib.md5(f"{self.patient}".encode()).hexdigest()
+
+    @property
+    def partition(self) -> int:
+        return (self.patient or 0) % PARTITIONS
+
+    @property
+    def appended_ms(self) -> int:
+        return START_MS + self.number * 10_000 + DELAY_MS
+
+    def key(self) -> bytes:
+        return (self.person or "device:MON-9").encode()
+
+    def message(self) -> bytes:
+        said = {"event_id": self.event_id, "patient_id": self.person, "device_id": "MON-9", "ward": "ICU-1"}
+        said |= {"code": self.code, "event_time": iso(self.event_ms), "received_at": None, "seq": int(self.event_id)}
+        said |= {"text_value": self.value} if isinstance(self.value, str) else {"value": self.value, "unit": self.unit}
+        whole = json.dumps(said).encode()
+        return whole[:50] if self.reason == "malformed_json" else whole
+
+
+def iso(at_ms: int) -> str:
+    """ISO 8601 with milliseconds and Z."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
+
+
+def facts() -> list[Fact]:
+    """Six hundred messages, ten seconds apart: patient 1 falls ill twice, 2 and 3 stay well, a device stands alone."""
+    return [_fact(number) for number in range(600)]
+
+
+def _fact(number: int) -> Fact:
+    event_ms = START_MS + number * 10_000
+    patient = 1 + number % 3
+    if number % 50 == 17:
+        return Fact(number, None, "8867-4", 71.0, "/min", event_ms)
+    if number % 50 == 29:
+        return Fact(number, patient, "8867-4", 72.0, "/min", event_ms, "reject", "malformed_json")
+    if number % 50 == 41:
+        return _fact(number - 3)._replace(number=number, fate="duplicate", repeats=number - 3)
+    if number % 50 == 44:
+        return Fact(number, patient, "8310-5", 98.6, "[degF]", event_ms)
+    if number % 50 == 47:
+        return Fact(number, patient, "80288-4", "A", None, event_ms)
+    return Fact(number, patient, *_vital(number, patient), event_ms)
+
+
+def _vital(number: int, patient: int) -> tuple[str, float, str]:
+    code, unit, well, ill = (
+        ("8867-4", "/min", 72.0, 140.0),
+        ("9279-1", "/min", 15.0, 27.0),
+        ("59408-5", "%", 98.0, 90.0),
+        ("8480-6", "mm[Hg]", 125.0, 88.0),
+        ("8310-5", "Cel", 37.0, 39.4),
+    )[number // 3 % 5]
+    is_ill = patient == 1 and (100 <= number < 160 or 245 <= number < 270)
+    return code, ill if is_ill else well, unit
+
+
+def perfect_history() -> History:
+    """The history of `facts` through a pipeline that makes no mistake."""
+    told = facts()
+    offsets = dict(_offsets(told))
+    vitals = _vitals_table([(fact, offsets[fact.number]) for fact in told if fact.fate == "row"])
+    decided = offline.recompute(vitals, {})
+    streams = {VITALS: _vitals_stream(told, offsets)}
+    tables = {"vitals": _lake_table("vitals", vitals, streams[VITALS])}
+    persons = {fact.token: fact.person for fact in told if fact.token}
+    for name, wanted in ((ALERTS, False), (WITHHELD, True)):
+        mine = [decision for decision in decided if (decision.withheld_because is not None) == wanted]
+        streams[name] = _alert_stream(name, mine, persons)
+        table = OWN_TABLE[name]
+        tables[table] = _lake_table(table, _alert_rows(streams[name]), streams[name])
+    tables[REJECTS] = _lake_table(REJECTS, _reject_rows(told, offsets), *streams.values())
+    tables[DUPLICATES] = _lake_table(DUPLICATES, _duplicate_rows(told, offsets), *streams.values())
+    return History(streams, tables, (_ledger(told, offsets),))
+
+
+def _offsets(told: list[Fact]) -> Iterator[tuple[int, int]]:
+    nexts = [0] * PARTITIONS
+    for fact in told:
+        yield fact.number, nexts[fact.partition]
+        nexts[fact.partition] += 1
+
+
+def _ends(log: pa.Table) -> dict[int, tuple[int, int]]:
+    partitions = log["partition"].to_numpy()
+    return {p: (0, int(np.count_nonzero(partitions == p))) for p in range(PARTITIONS)}
+
+
+def _vitals_stream(told: list[Fact], offsets: dict[int, int]) -> Stream:
+    appended_us = np.array([fact.appended_ms * 1000 for fact in told])
+    places = [fact.partition for fact in told], [offsets[fact.number] for fact in told]
+    raw = [fact.key() for fact in told], [fact.message() for fact in told]
+    log = log_table(*places, appended_us, *raw, read_messages)
+    log = log.sort_by([("partition", "ascending"), ("offset", "ascending")])
+    return Stream(VITALS, TOPIC_IDS[VITALS], _ends(log), log)
+
+
+def _lake_table(name: str, rows: pa.Table, *streams: Stream) -> LakeTable:
+    vector = {stream.topic_id: {p: high for p, (_, high) in stream.ends.items()} for stream in streams}
+    return LakeTable(name, rows, vector, len(rows))
+
+
+def _place(fact: Fact, offsets: dict[int, int]) -> dict[str, Any]:
+    return {
+        "topic_id": TOPIC_IDS[VITALS],
+        "kafka_partition": fact.partition,
+        "kafka_offset": offsets[fact.number],
+        "kafka_time": fact.appended_ms * 1000,
+    }
+
+
+_PLACE = [
+    ("topic_id", pa.string()),
+    ("kafka_partition", pa.int32()),
+    ("kafka_offset", pa.int64()),
+    ("kafka_time", UTC_US),
+]
+
+
+def _vitals_table(rows: list[tuple[Fact, int]]) -> pa.Table:
+    strings = ("event_id", "subject_token", "device_id", "ward", "code", "text_value", "unit", "quality_flag")
+    schema = pa.schema(
+        [(name, pa.string()) for name in strings]
+        + [("numeric_value", pa.float64()), ("event_time", UTC_US), ("received_at", UTC_US), ("seq", pa.int64())]
+        + _PLACE
+    )
+    return pa.Table.from_pylist([_row(fact, offset) for fact, offset in rows], schema)
+
+
+def _row(fact: Fact, offset: int) -> dict[str, Any]:
+    said: dict[str, Any] = {"numeric_value": fact.value, "unit": fact.unit}
+    if isinstance(fact.value, str):
+        said = {"text_value": fact.value}
+    elif fact.unit == "[degF]":
+        said = {"numeric_value": (fact.value - 32) / 1.8, "unit": "Cel"}
+    return {
+        "event_id": fact.event_id, "subject_token": fact.token, "device_id": "MON-9", "ward": "ICU-1",
+        "code": fact.code, "event_time": fact.event_ms * 1000, "seq": int(fact.event_id), **said,
+        **_place(fact, {fact.number: offset}),
+    }  # fmt: skip
+
+
+def _reject_rows(told: list[Fact], offsets: dict[int, int]) -> pa.Table:
+    columns = [(name, pa.string()) for name in ("stream", "reason", "subject_token")]
+    rows = [
+        {"stream": VITALS, "reason": fact.reason, "subject_token": fact.token, "size_bytes": len(fact.message())}
+        | _place(fact, offsets)
+        for fact in told
+        if fact.fate == "reject"
+    ]
+    return pa.Table.from_pylist(rows, pa.schema([*columns, ("size_bytes", pa.int32()), *_PLACE]))
+
+
+def _duplicate_rows(told: list[Fact], offsets: dict[int, int]) -> pa.Table:
+    columns = [(name, pa.string()) for name in ("stream", "event_id", "subject_token")]
+    rows = [
+        {"stream": VITALS, "event_id": fact.event_id, "subject_token": fact.token}
+        | {"first_offset": offsets[fact.repeats]}
+        | _place(fact, offsets)
+        for fact in told
+        if fact.repeats is not None
+    ]
+    return pa.Table.from_pylist(rows, pa.schema([*columns, ("first_offset", pa.int64()), *_PLACE]))
+
+
+def _alert_stream(name: str, decided: list[offline.Decided], persons: dict[str, str]) -> Stream:
+    values = [_alert(decision, persons[decision.subject_token]) for decision in decided]
+    keys = [persons[decision.subject_token].encode() for decision in decided]
+    count = len(decided)
+    appended_us = np.arange(count, dtype=np.int64) * 1_000_000 + (START_MS + 10_000_000) * 1000
+    log = log_table([0] * count, range(count), appended_us, keys, values, read_alerts)
+    return Stream(name, TOPIC_IDS[name], _ends(log), log)
+
+
+def _alert(decision: offline.Decided, person: str) -> bytes:
+    message = {
+        "alert_id": decision.alert_id, "rule": decision.rule, "rule_version": offline.VERSION, "severity": "urgent",
+        "level": decision.level, "patient": {"patient_id": person}, "subject_token": decision.subject_token,
+        "episode_start": iso(decision.episode_start_ms), "expires_at": iso(decision.episode_start_ms + 900_000),
+        "times": {"processed": iso(decision.episode_start_ms + 1_000)}, "withheld_because": decision.withheld_because,
+        "source": {"topic_id": TOPIC_IDS[VITALS], "partition": decision.partition, "offset": decision.offset},
+    }  # fmt: skip
+    return json.dumps(message).encode()
+
+
+def _alert_rows(stream: Stream) -> pa.Table:
+    log = stream.log
+    names = ("alert_id", "rule", "rule_version", "severity", "level", "subject_token", "episode_start", "expires_at")
+    columns = {name: log[name] for name in (*names, "source_partition", "source_offset")}
+    place = {
+        "topic_id": pa.array([stream.topic_id] * len(log), pa.string()),
+        "kafka_partition": log["partition"],
+        "kafka_offset": log["offset"],
+        "kafka_time": log["appended"],
+    }
+    return pa.table({**columns, **place})
+
+
+def _ledger(told: list[Fact], offsets: dict[int, int]) -> Ledger:
+    rows = [
+        {
+            "event_id": fact.event_id, "patient": fact.person, "kind": "reading", "fate": fact.fate,
+            "reason": fact.reason, "digest": hashlib.sha256(fact.message()).digest(), "result": "ok",
+            "partition": fact.partition, "offset": offsets[fact.number],
+        }
+        for fact in told
+    ]  # fmt: skip
+    plain = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SENT_SCHEMA])
+    sent = pa.Table.from_pylist(rows, plain)
+    return Ledger({"expected_alerts": []}, encoded(sent), True)
+
+
+def encoded(sent: pa.Table) -> pa.Table:
+    """The sent messages in `SENT_SCHEMA`."""
+    columns = [
+        sent[field.name].combine_chunks().dictionary_encode()
+        if pa.types.is_dictionary(field.type)
+        else sent[field.name]
+        for field in SENT_SCHEMA
+    ]
+    return pa.table(columns, schema=SENT_SCHEMA)

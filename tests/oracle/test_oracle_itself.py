@@ -1,0 +1,361 @@
+"""The checker is checked: a history without fault passes, and one with a single thing wrong does not.
+
+Imports nothing of the product, like the oracle itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from . import alerts as offline
+from .history import ALERTS, DUPLICATES, REJECTS, VITALS, WITHHELD, History, LakeTable, Stream
+from .ledger import SENT_SCHEMA, Summary
+from .oracle import judge
+from .perfect import TOPIC_IDS, perfect_history
+
+
+@pytest.fixture(scope="module")
+def perfect() -> History:
+    return perfect_history()
+
+
+def test_a_history_without_fault_passes(perfect: History) -> None:
+    verdict = judge(perfect)
+
+    assert verdict.passed, verdict.report()
+    assert set(verdict.totals.values()) == {0}
+    assert verdict.report().splitlines()[-1].startswith("lost=0 doubled=0 phantom=0 misattributed=0")
+
+
+def test_the_perfect_history_holds_every_kind_of_fate(perfect: History) -> None:
+    """Else the tampering below would tamper with nothing."""
+    assert all(len(perfect.tables[name].rows) for name in ("vitals", "alerts", "alerts_withheld", REJECTS, DUPLICATES))
+    assert perfect.tables["vitals"].rows["subject_token"].null_count
+
+
+# ------------------------------------------------------------------------------------------------ ways of tampering
+
+
+def _table(history: History, name: str, change: Callable[[LakeTable], LakeTable]) -> History:
+    return replace(history, tables={**history.tables, name: change(history.tables[name])})
+
+
+def _rows(name: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[History], History]:
+    """Change the rows; both counts follow, so that no tampering is found by its count alone."""
+
+    def tamper(history: History) -> History:
+        def changed(table: LakeTable) -> LakeTable:
+            rows = change(table.rows)
+            return replace(table, rows=rows, duckdb_count=len(rows))
+
+        return _table(history, name, changed)
+
+    return tamper
+
+
+def _log(name: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[History], History]:
+    def tamper(history: History) -> History:
+        stream = history.streams[name]
+        return replace(history, streams={**history.streams, name: replace(stream, log=change(stream.log))})
+
+    return tamper
+
+
+def _sent(change: Callable[[pa.Table], pa.Table]) -> Callable[[History], History]:
+    def tamper(history: History) -> History:
+        (ledger,) = history.ledgers
+        return replace(history, ledgers=(replace(ledger, sent=change(ledger.sent)),))
+
+    return tamper
+
+
+def _drop(i: int) -> Callable[[pa.Table], pa.Table]:
+    return lambda rows: pa.concat_tables([rows.slice(0, i), rows.slice(i + 1)])
+
+
+def _double(i: int) -> Callable[[pa.Table], pa.Table]:
+    return lambda rows: pa.concat_tables([rows, rows.slice(i, 1)])
+
+
+def _swap(i: int, j: int, *names: str) -> Callable[[pa.Table], pa.Table]:
+    """Rows i and j exchange what they have in these columns."""
+
+    def change(rows: pa.Table) -> pa.Table:
+        order = np.arange(len(rows))
+        order[[i, j]] = order[[j, i]]
+        for name in names:
+            rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].take(pa.array(order)))
+        return rows
+
+    return change
+
+
+def _set(i: int, **cells: object) -> Callable[[pa.Table], pa.Table]:
+    def change(rows: pa.Table) -> pa.Table:
+        for name, cell in cells.items():
+            old = rows[name]
+            plain = old.cast(pa.string()) if pa.types.is_dictionary(old.type) else old
+            fresh = pa.chunked_array(
+                [[*plain.slice(0, i).to_pylist(), cell, *plain.slice(i + 1).to_pylist()]], plain.type
+            )
+            fresh = fresh.dictionary_encode() if pa.types.is_dictionary(old.type) else fresh
+            rows = rows.set_column(rows.schema.get_field_index(name), name, fresh)
+        return rows
+
+    return change
+
+
+def _later(i: int, name: str, microseconds: int) -> Callable[[pa.Table], pa.Table]:
+    def change(rows: pa.Table) -> pa.Table:
+        moved = rows[name].cast(pa.int64()).to_numpy().copy()
+        moved[i] += microseconds
+        at = pa.array(moved).cast(rows.schema.field(name).type)
+        return rows.set_column(rows.schema.get_field_index(name), name, at)
+
+    return change
+
+
+def _vector(name: str, stream: str, partition: int, step: int) -> Callable[[History], History]:
+    def change(table: LakeTable) -> LakeTable:
+        vector = {topic: dict(nexts) for topic, nexts in table.vector.items()}
+        vector[TOPIC_IDS[stream]][partition] += step
+        return replace(table, vector=vector)
+
+    return lambda history: _table(history, name, change)
+
+
+def _move(i: int, source: str, target: str) -> Callable[[History], History]:
+    """Row i of a table stands in another instead, with what columns that has."""
+
+    def tamper(history: History) -> History:
+        row = history.tables[source].rows.slice(i, 1).to_pylist()[0]
+        there = history.tables[target].rows.schema
+        cells = {"stream": VITALS, "reason": "malformed_json", "size_bytes": 1, "first_offset": 0, "seq": 1, **row}
+        moved = pa.Table.from_pylist([{name: cells.get(name) for name in there.names}], there)
+        without = _rows(source, _drop(i))(history)
+        return _rows(target, lambda rows: pa.concat_tables([rows, moved]))(without)
+
+    return tamper
+
+
+def _forged_alert(history: History) -> History:
+    """An alert of a patient who is well, sent and recorded like any other."""
+    token = history.tables["vitals"].rows.filter(pc.equal(history.tables["vitals"].rows["kafka_partition"], 0))
+    forged = _set(0, subject_token=token["subject_token"].to_pylist()[1], alert_id="f" * 32)
+    return _rows("alerts", forged)(_log(ALERTS, forged)(history))
+
+
+def _unsent_alert(history: History) -> History:
+    """The last alert was never sent: neither topic nor table has it."""
+    last = len(history.streams[ALERTS].log) - 1
+    stream = history.streams[ALERTS]
+    shorter = replace(stream, log=_drop(last)(stream.log), ends={**stream.ends, 0: (0, last)})
+    history = replace(history, streams={**history.streams, ALERTS: shorter})
+    for name in ("alerts", REJECTS, DUPLICATES):
+        history = _vector(name, ALERTS, 0, -1)(history)
+    return _rows("alerts", _drop(last))(history)
+
+
+def _never_arrived(history: History) -> History:
+    """Kafka has lost its last message of partition 1, and everything behind it agrees."""
+    stream = history.streams[VITALS]
+    last = len(stream.log) - 1
+    high = stream.ends[1][1]
+    shorter = Stream(stream.name, stream.topic_id, {**stream.ends, 1: (0, high - 1)}, _drop(last)(stream.log))
+    history = replace(history, streams={**history.streams, VITALS: shorter})
+    for name in ("vitals", REJECTS, DUPLICATES):
+        history = _vector(name, VITALS, 1, -1)(history)
+    rows = history.tables["vitals"].rows
+    at = pc.and_(pc.equal(rows["kafka_partition"], 1), pc.equal(rows["kafka_offset"], high - 1))
+    return _rows("vitals", lambda rows: rows.filter(pc.invert(at)))(history)
+
+
+TAMPERINGS = {
+    "a row dropped": ("lost", _rows("vitals", _drop(100))),
+    "a reject dropped": ("lost", _rows(REJECTS, _drop(0))),
+    "a duplicate not recorded": ("lost", _rows(DUPLICATES, _drop(0))),
+    "an alert's row dropped": ("lost", _rows("alerts", _drop(0))),
+    "an acknowledged message Kafka does not have": ("lost", _never_arrived),
+    "a row doubled": ("doubled", _rows("vitals", _double(100))),
+    "an event twice, the repetition as a row": ("doubled", _move(0, DUPLICATES, "vitals")),
+    "a message in the ledger's stead sent by nobody": ("phantom", _sent(_drop(7))),
+    "a row at a position Kafka does not have": ("phantom", _rows("vitals", _set(3, kafka_offset=99_999))),
+    "a row of another topic": ("phantom", _rows("vitals", _set(3, topic_id="topic-of-yesterday"))),
+    "two rows' values swapped": ("misattributed", _rows("vitals", _swap(30, 33, "numeric_value"))),
+    "two rows' positions swapped": ("misattributed", _rows("vitals", _swap(30, 33, "kafka_offset"))),
+    "two rows' patients swapped": ("misattributed", _rows("vitals", _swap(30, 31, "subject_token"))),
+    "a token lost": ("misattributed", _rows("vitals", _set(30, subject_token=None))),
+    "a new token for one reading": ("misattributed", _rows("vitals", _set(30, subject_token="x" * 26))),
+    "a value slightly off": ("misattributed", _rows("vitals", _set(30, numeric_value=72.0001))),
+    "a temperature not converted": ("misattributed", _rows("vitals", _set(43, numeric_value=98.6))),
+    "another unit": ("misattributed", _rows("vitals", _set(30, unit="%"))),
+    "one byte of a ward flipped": ("misattributed", _rows("vitals", _set(30, ward="ICU-0"))),
+    "another event id": ("misattributed", _rows("vitals", _set(30, event_id="30a"))),
+    "an event backdated": ("misattributed", _rows("vitals", _later(30, "event_time", -60_000_000))),
+    "Kafka's time a millisecond off": ("misattributed", _rows("vitals", _later(30, "kafka_time", 1_000))),
+    "a reading flagged for nothing": ("misattributed", _rows("vitals", _set(30, quality_flag="out_of_range"))),
+    "one byte flipped on the way to Kafka": ("misattributed", _sent(_set(30, digest=b"\0" * 32))),
+    "a duplicate of another event than told": ("misattributed", _rows(DUPLICATES, _set(0, first_offset=1))),
+    "a reject's size wrong": ("misattributed", _rows(REJECTS, _set(0, size_bytes=49))),
+    "an alert that names another patient": ("misattributed", _log(ALERTS, _set(0, patient_id="P000002"))),
+    "another reason": ("misjudged", _rows(REJECTS, _set(0, reason="unknown_unit"))),
+    "a right message rejected": ("misjudged", _move(200, "vitals", REJECTS)),
+    "a faulty message among the rows": ("misjudged", _move(0, REJECTS, "vitals")),
+    "a first reading called a duplicate": ("misjudged", _move(200, "vitals", DUPLICATES)),
+    "two messages of one patient exchanged": ("disordered", _sent(_swap(30, 33, *SENT_SCHEMA.names))),
+    "a hole in a vector": ("holes", _vector("vitals", VITALS, 1, -1)),
+    "the rejects' vector behind": ("holes", _vector(REJECTS, VITALS, 0, -1)),
+    "a vector ahead of the topic": ("holes", _vector(DUPLICATES, ALERTS, 0, 1)),
+    "DuckDB counts otherwise": ("miscounted", lambda h: _table(h, "vitals", lambda t: replace(t, duckdb_count=1))),
+    "a forged alert": ("alerts_forged", _forged_alert),
+    "an alert never sent": ("alerts_missing", _unsent_alert),
+    "an alert of another episode": ("alerts_forged", _log(ALERTS, _later(0, "episode_start", 1_000))),
+    "a withheld alert never recorded": ("alerts_missing", _log(WITHHELD, _drop(0))),
+    "withheld as expired without having expired": (
+        "alerts_missing",
+        _log(WITHHELD, _set(0, withheld_because="expired")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_a_tampered_history_is_caught(perfect: History, name: str) -> None:
+    heading, tamper = TAMPERINGS[name]
+
+    verdict = judge(tamper(perfect))
+
+    assert not verdict.passed
+    assert verdict.totals[heading] > 0, verdict.report()
+
+
+def test_a_send_of_unknown_end_is_looked_up_in_kafka(perfect: History) -> None:
+    unknown = _sent(_set(30, result="unknown", partition=-1, offset=-1))
+
+    assert judge(unknown(perfect)).passed
+
+
+def test_a_send_of_unknown_end_that_never_arrived_is_not_lost(perfect: History) -> None:
+    history = _never_arrived(perfect)
+    where = (1, perfect.streams[VITALS].ends[1][1] - 1)
+    sent = history.ledgers[0].sent
+    places = list(zip(sent["partition"].to_pylist(), sent["offset"].to_pylist(), strict=True))
+    history = _sent(_set(places.index(where), result="unknown", partition=-1, offset=-1))(history)
+
+    verdict = judge(history)
+
+    assert verdict.totals["lost"] == 0, verdict.report()
+
+
+def test_an_alert_of_the_script_that_nobody_raised_is_missed(perfect: History) -> None:
+    promised = {"patient_id": "P000002", "rule": "news2", "least_level": 1, "from_ms": 0, "until_ms": 1 << 45}
+    ledger = replace(perfect.ledgers[0], heading={"expected_alerts": [promised]})
+
+    assert judge(replace(perfect, ledgers=(ledger,))).totals["alerts_missing"] == 1
+
+
+def test_the_summary_ledger_is_held_against_rows_rejects_and_duplicates(perfect: History) -> None:
+    rows = perfect.tables["vitals"].rows
+    total = 0
+    for event_id in rows["event_id"].to_pylist():
+        total ^= int(event_id, 16)
+    right = Summary(600, 12, 12, len(rows), pc.sum(rows["seq"]).as_py(), total)
+
+    assert judge(replace(perfect, ledgers=(), summary=right)).passed
+    for wrong in (
+        right._replace(distinct=right.distinct + 1),
+        right._replace(sum_seq=right.sum_seq + 1),
+        right._replace(xor_id=right.xor_id ^ 1),
+        right._replace(duplicates=0),
+    ):
+        assert not judge(replace(perfect, ledgers=(), summary=wrong)).passed
+
+
+# -------------------------------------------------------------------------------------------- the offline alerts
+
+
+@pytest.mark.parametrize(
+    ("signal", "value", "points"),
+    [
+        (offline.RR, 8, 3), (offline.RR, 9, 1), (offline.RR, 11, 1), (offline.RR, 12, 0), (offline.RR, 20, 0),
+        (offline.RR, 21, 2), (offline.RR, 24, 2), (offline.RR, 25, 3),
+        (offline.SPO2, 91, 3), (offline.SPO2, 92, 2), (offline.SPO2, 94, 1), (offline.SPO2, 96, 0),
+        (offline.OXYGEN, 0, 0), (offline.OXYGEN, 6, 2),
+        (offline.SBP, 90, 3), (offline.SBP, 91, 2), (offline.SBP, 101, 1), (offline.SBP, 111, 0), (offline.SBP, 219, 0),
+        (offline.SBP, 220, 3),
+        (offline.PULSE, 40, 3), (offline.PULSE, 41, 1), (offline.PULSE, 51, 0), (offline.PULSE, 91, 1),
+        (offline.PULSE, 111, 2), (offline.PULSE, 131, 3),
+        (offline.ACVPU, 0, 0), (offline.ACVPU, 1, 3), (offline.ACVPU, 4, 3),
+        (offline.TEMPERATURE, 35.0, 3), (offline.TEMPERATURE, 35.1, 1), (offline.TEMPERATURE, 36.1, 0),
+        (offline.TEMPERATURE, 38.0, 0), (offline.TEMPERATURE, 38.1, 1), (offline.TEMPERATURE, 39.1, 2),
+    ],
+)  # fmt: skip
+def test_news2_points_are_those_of_the_chart(signal: int, value: float, points: int) -> None:
+    assert offline.news2_points(signal, value) == points
+
+
+def _vitals(*readings: tuple[float, str, float]) -> pa.Table:
+    """Readings of one patient: minute, code, value."""
+    count = len(readings)
+    return pa.table(
+        {
+            "subject_token": ["t"] * count,
+            "code": [code for _, code, _ in readings],
+            "numeric_value": pa.array([value for *_, value in readings], pa.float64()),
+            "text_value": pa.nulls(count, pa.string()),
+            "quality_flag": pa.nulls(count, pa.string()),
+            "event_time": pa.array([int(minute * 60e6) for minute, *_ in readings]).cast(pa.timestamp("us", "UTC")),
+            "kafka_partition": pa.array([0] * count, pa.int32()),
+            "kafka_offset": pa.array(range(count), pa.int64()),
+        }
+    )
+
+
+def _heart_rates(*readings: tuple[float, float]) -> list[tuple[int, str | None, int]]:
+    """(level, withheld because, offset) of what the heart rate's own limits give."""
+    decided = offline.recompute(_vitals(*((minute, "8867-4", value) for minute, value in readings)), {})
+    return [(d.level, d.withheld_because, d.offset) for d in decided if d.rule == "threshold.heart_rate"]
+
+
+def test_each_rise_alerts_once() -> None:
+    assert _heart_rates((0, 112), (1, 115), (2, 135), (3, 140), (4, 120)) == [(1, None, 0), (2, None, 2)]
+
+
+def test_a_late_reading_changes_nothing() -> None:
+    assert _heart_rates((10, 70), (5, 150)) == []
+
+
+def test_an_episode_ends_after_ten_clear_minutes_and_the_cool_down_withholds_the_next() -> None:
+    assert _heart_rates((0, 120), (1, 80), (11, 80), (12, 120)) == [(1, None, 0), (1, "cool_down", 3)]
+
+
+def test_an_episode_goes_on_where_clear_readings_did_not_last() -> None:
+    assert _heart_rates((0, 120), (1, 80), (5, 108), (6, 80), (15, 80), (15.5, 120)) == [(1, None, 0)]
+
+
+def test_a_higher_level_is_not_withheld_by_the_cool_down() -> None:
+    assert _heart_rates((0, 120), (1, 80), (11, 80), (12, 140)) == [(1, None, 0), (2, None, 3)]
+
+
+def test_what_the_cool_down_withheld_is_sent_when_it_ends() -> None:
+    told = [(0, 120), (1, 80), (11, 80), (12, 120), (29, 120), (30, 120)]
+
+    assert _heart_rates(*told) == [(1, None, 0), (1, "cool_down", 3), (1, None, 5)]
+
+
+def test_four_hours_of_silence_end_an_episode() -> None:
+    assert _heart_rates((0, 120), (241, 120)) == [(1, None, 0), (1, None, 1)]
+
+
+def test_news2_counts_a_reading_for_its_carry_forward_only() -> None:
+    ill = [(0, "9279-1", 22.0), (0, "8867-4", 112.0), (0, "8480-6", 99.0)]
+    together = offline.recompute(_vitals(*ill), {})
+    apart = offline.recompute(_vitals(*ill[:2], (61, "8480-6", 99.0)), {})
+
+    assert [d.level for d in together if d.rule == "news2"] == [2]
+    assert not [d for d in apart if d.rule == "news2"]
