@@ -21,6 +21,7 @@ PRISM_VERSION = "v2.77.0"
 MODULE = "github.com/apache/beam/sdks/v2"
 PROGRAM = "go/cmd/prism"
 LISTENER = "go/pkg/beam/runners/prism/internal/jobservices/server.go"
+NOT_GO = ("java", "python", "typescript")
 EVERYWHERE = 'net.Listen("tcp", fmt.Sprintf(":%d", port))'
 ON_LOOPBACK = 'net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))'
 BUILD_SECONDS = 1_200
@@ -73,35 +74,36 @@ def _build(binary: Path, progress: Progress) -> None:
             "Prism must be built and Go is missing: install Go 1.25 or newer (Debian: apt-get install golang-go), "
             "or use WARDSTREAM_RUNNER=embedded"
         )
+    binary.parent.mkdir(parents=True, exist_ok=True)
     progress(f"building Prism {PRISM_VERSION} with {go} (about 3 minutes, once)")
     with tempfile.TemporaryDirectory(dir=binary.parent.parent, prefix="prism-") as scratch:
-        overlay = _loopback_overlay(go, Path(scratch))
-        _go(go, scratch, "install", "-ldflags=-s -w", f"-overlay={overlay}", f"{MODULE}/{PROGRAM}@{PRISM_VERSION}")
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(Path(scratch) / "prism", binary)
+        source = _loopback_source(go, Path(scratch))
+        _go(go, source, "build", "-ldflags=-s -w", "-o", str(binary.with_suffix(".part")), f"./{PROGRAM}")
+    os.replace(binary.with_suffix(".part"), binary)
 
 
-def _loopback_overlay(go: str, scratch: Path) -> Path:
-    """A build overlay that has Prism's one listener on the loopback.
+def _loopback_source(go: str, scratch: Path) -> Path:
+    """A copy of Beam's Go module, its checksum proved by `go`, with Prism's one listener moved to the loopback.
 
     As published it listens on every interface, without credentials, and runs what it is sent.
     """
-    module = json.loads(_go(go, str(scratch), "mod", "download", "-json", f"{MODULE}@{PRISM_VERSION}"))
-    source = Path(module["Dir"]) / LISTENER
-    text = source.read_text()
+    module = json.loads(_go(go, scratch, "mod", "download", "-json", f"{MODULE}@{PRISM_VERSION}"))
+    source = scratch / "beam"
+    # Without modes: Go's module cache is read-only and this copy is to be patched.
+    shutil.copytree(module["Dir"], source, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns(*NOT_GO))
+    listener = source / LISTENER
+    text = listener.read_text()
     if text.count(EVERYWHERE) != 1:
-        raise PrismError(f"Prism {PRISM_VERSION} no longer listens where it was expected to ({source}); not built")
-    patched, overlay = scratch / source.name, scratch / "overlay.json"
-    patched.write_text(text.replace(EVERYWHERE, ON_LOOPBACK))
-    overlay.write_text(json.dumps({"Replace": {str(source): str(patched)}}))
-    return overlay
+        raise PrismError(f"Prism {PRISM_VERSION} does not listen where it was expected to ({LISTENER}); not built")
+    listener.write_text(text.replace(EVERYWHERE, ON_LOOPBACK))
+    return source
 
 
-def _go(go: str, scratch: str, *arguments: str) -> bytes:
-    environment = {**os.environ, "GOBIN": scratch, "GOFLAGS": ""}
+def _go(go: str, folder: Path, *arguments: str) -> bytes:
+    environment = {**os.environ, "GOFLAGS": ""}
     try:
         done = subprocess.run(
-            [go, *arguments], check=True, capture_output=True, timeout=BUILD_SECONDS, cwd=scratch, env=environment
+            [go, *arguments], check=True, capture_output=True, timeout=BUILD_SECONDS, cwd=folder, env=environment
         )
     except (subprocess.SubprocessError, OSError) as error:
         said = (getattr(error, "stderr", None) or b"")[-400:].decode(errors="replace").strip()
