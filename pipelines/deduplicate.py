@@ -249,11 +249,14 @@ def _buffers(strings: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 def _shortened(strings: pa.Array) -> pa.Array:
     """Strings of more than `_MAX_BYTES` bytes as their digests; contracts usually allow none."""
-    lengths = np.diff(_buffers(strings)[0])
-    if not (lengths > _MAX_BYTES).any():
+    long = np.diff(_buffers(strings)[0]) > _MAX_BYTES
+    if not long.any():
         return strings
-    digest = hashlib.sha256
-    return pa.array([s if len(s) <= _MAX_BYTES // 4 else digest(s.encode()).hexdigest() for s in strings.to_pylist()])
+    return pa.array([_digest(text) if is_long else text for text, is_long in zip(strings.to_pylist(), long, strict=True)])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:

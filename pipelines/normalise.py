@@ -92,11 +92,10 @@ def _with_times(batch: StreamBatch, column: Column) -> StreamBatch:
     except pa.ArrowInvalid:
         # Some row does not read so. Arrow says which by showing its value; that must not get out.
         pass
-    if kind == TIMESTAMP:
-        text = pc.replace_substring_regex(text, _BELOW_MICROSECONDS, r"\1")
     refused = _unreadable(text, kind)
     any_refused = np.logical_or.reduce([mask for mask, _ in refused])
-    read = _cast_readable(pc.if_else(pa.array(any_refused), None, text), kind)
+    shortened = pc.replace_substring_regex(text, _BELOW_MICROSECONDS, r"\1")
+    read = _cast_readable(pc.if_else(pa.array(any_refused), None, shortened), kind)
     batch = replace(batch, rows=batch.rows.set_column(at, column.name, read))
     return _rejecting(batch, [(mask, reason, str(column.path)) for mask, reason in refused])
 
@@ -144,7 +143,8 @@ class _Tables:
         factor, offset: float64[codes, units + 1], canonical = value x factor + offset.
         low, high: float64[codes], NaN where nothing is measured.
         numeric, coded, zero_is_off: bool[codes].
-        canonical: the canonical unit of each code, null where nothing is measured.
+        canonical: the canonical unit of each code; empty, and masked in every row, where nothing is measured: Arrow can
+            neither unify nor write dictionaries that hold a null.
         words: the words of all codes; `allowed`: bool[codes, words + 1].
     """
 
@@ -193,7 +193,7 @@ def _tables() -> _Tables:
         numeric=np.array([vital.numeric for vital in vitals]),
         coded=np.array([vital.coded for vital in vitals]),
         zero_is_off=np.array([vital.code in ZERO_MEANS_PROBE_OFF for vital in vitals]),
-        canonical=pa.array([vital.unit for vital in vitals], pa.string()),
+        canonical=pa.array([vital.unit or "" for vital in vitals]),
         allowed=np.array([[*(word in (vital.values or ()) for word in words), False] for vital in vitals]),
     )
 
@@ -249,7 +249,9 @@ def _canonical(rows: pa.Table, tables: _Tables, code: np.ndarray, unit: np.ndarr
     number = _array(rows, "numeric_value")
     value = number.fill_null(np.nan).to_numpy(zero_copy_only=False)
     worded = np.isnan(value)
-    value = value * tables.factor[code, unit] + tables.offset[code, unit]
+    # A value beyond all numbers in its canonical unit is left to validate.
+    with np.errstate(over="ignore"):
+        value = value * tables.factor[code, unit] + tables.offset[code, unit]
     units = pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=worded), tables.canonical)
     rows = _replaced(rows, "numeric_value", pa.array(value, mask=worded))
     rows = _replaced(rows, "unit", units)

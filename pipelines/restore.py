@@ -80,7 +80,7 @@ class Restorer:
         rule = self._contracts.stream(fact.stream).deduplication
         table = self._contracts.stream(fact.stream).tables[0].name
         known = history.identities_below(self._analytics, table, rule.column, fact.topic_id, starts, rule.max_ids)
-        first = FirstPositions(rule, self._token_key)
+        first = FirstPositions(rule.max_ids, rule.horizon_seconds, self._token_key)
         first.restore(known["event_id"], known["kafka_partition"], known["kafka_offset"], known["kafka_time"])
         return self._bound(fact.stream, first)
 
@@ -112,7 +112,7 @@ class Restorer:
     def _tail(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Iterator[pa.Table]:
         """What stands on an alerts topic behind its table, decoded."""
         rule = self._contracts.stream(fact.stream).deduplication
-        steps = self._bound(fact.stream, FirstPositions(rule, self._token_key))
+        steps = self._bound(fact.stream, FirstPositions(rule.max_ids, rule.horizon_seconds, self._token_key))
         ends = {(fact.stream, p): high for p, (_, high) in fact.ranges.items()}
         reader = PartitionReader(self._settings, {fact.stream: fact}, {(fact.stream, p): o for p, o in starts.items()})
         try:

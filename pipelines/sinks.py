@@ -21,10 +21,10 @@ import pyarrow as pa
 from confluent_kafka import Producer
 
 from pipelines.batch import StreamBatch
-from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailable
+from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
 from warehouse.offsets import GapError, Interval
 from warehouse.settings import Settings
-from warehouse.vault import VaultUnavailable
+from warehouse.vault import VaultUnavailableError
 
 _LOG = logging.getLogger(__name__)
 
@@ -252,9 +252,9 @@ class TableCommitter(threading.Thread):
                 result = action()
                 self.waiting_for = None
                 return result
-            except (StoreUnavailable, VaultUnavailable) as error:
+            except (StoreUnavailableError, VaultUnavailableError) as error:
                 self.waiting_for = str(error)
-                _LOG.warning("%s waits: %s", self.table.name, error)
+                _LOG.warning("%s waits: %s", self.table.name, error, exc_info=True)
                 if self._stopping.wait(pause):
                     return None
                 pause = min(pause * 2, _LONGEST_RETRY_S)

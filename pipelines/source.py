@@ -102,6 +102,7 @@ class PartitionReader:
         self._by_topic = {fact.topic: fact for fact in facts.values()}
         self._topic_of = {fact.stream: fact.topic for fact in facts.values()}
         self.positions: Positions = dict(start)
+        self._closed = False
         self._consumer = Consumer(settings.kafka(**_CONSUMER_OPTIONS))
         self._consumer.assign([TopicPartition(self._topic_of[s], p, offset) for (s, p), offset in start.items()])
 
@@ -174,7 +175,7 @@ class PartitionReader:
     def ends(self) -> Positions:
         """The last known end of each partition, from the consumer's cache: no request."""
         known = {}
-        for stream, partition in self.positions:
+        for stream, partition in self.positions if not self._closed else ():
             _, high = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic_of[stream], partition), cached=True
             )
@@ -188,6 +189,7 @@ class PartitionReader:
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def close(self) -> None:
+        self._closed = True
         self._consumer.close()
 
 

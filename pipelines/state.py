@@ -38,12 +38,12 @@ from pipelines.source import (
 )
 from pipelines.stream_steps import StreamSteps
 from warehouse.analytics import Analytics, LakeUnavailable
-from warehouse.commit import StoreUnavailable
+from warehouse.commit import StoreUnavailableError
 from warehouse.contract import TableContract, load_contracts
 from warehouse.offsets import GapError
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
-from warehouse.vault import SqliteVault, VaultUnavailable, open_vault
+from warehouse.vault import SqliteVault, VaultUnavailableError, open_vault
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ _FRESH_S = 5.0
 """A batch appended longer ago than this is backlog: its alerts are late already, so it may wait for a busy lake."""
 
 T = TypeVar("T")
-_UNAVAILABLE = (StoreUnavailable, LakeUnavailable, VaultUnavailable, BrokerUnavailableError)
+_UNAVAILABLE = (StoreUnavailableError, LakeUnavailable, VaultUnavailableError, BrokerUnavailableError)
 
 
 class ShardState:
@@ -128,7 +128,7 @@ class ProcessState:
             return lambda batch: reject_rows(batch, self.vault, table, _now_us())
         if table.name == DUPLICATES:
             return lambda batch: duplicate_rows(batch, table, _now_us())
-        return lambda batch: table_rows(batch, self._contracts.stream(batch.messages.stream), table, _now_us())
+        return lambda batch: table_rows(batch, table, _now_us())
 
     def _restorer(self) -> Restorer:
         return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings))

@@ -111,7 +111,7 @@ def _unreadable(values: Sequence[bytes | None]) -> dict[int, tuple[str, str]]:
 
     msgspec checks UTF-8 only in the strings it keeps, so fields the contract does not know need this look.
     """
-    if all(values) and (b"".join(values).isascii() or _all_utf8(values)):
+    if None not in values and (b"".join(values).isascii() or _all_utf8(values)):
         return {}
     return {at: why for at, value in enumerate(values) if (why := _not_text(value))}
 
@@ -127,8 +127,6 @@ def _all_utf8(values: Sequence[bytes | None]) -> bool:
 def _not_text(value: bytes | None) -> tuple[str, str] | None:
     if value is None:
         return "tombstone", ""
-    if not value.strip():
-        return "empty_message", ""
     try:
         value.decode()
     except UnicodeDecodeError as error:
@@ -155,6 +153,8 @@ def _refusal(value: bytes, error: Exception) -> tuple[str, str]:
         return "nested_too_deep", ""
     if isinstance(error, UnicodeDecodeError):
         return "invalid_utf8", ""
+    if not value.strip():
+        return "empty_message", ""
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
         return next((reason for words, reason in _REASONS if words in text), "wrong_type"), text
