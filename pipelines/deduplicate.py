@@ -252,7 +252,9 @@ def _shortened(strings: pa.Array) -> pa.Array:
     long = np.diff(_buffers(strings)[0]) > _MAX_BYTES
     if not long.any():
         return strings
-    return pa.array([_digest(text) if is_long else text for text, is_long in zip(strings.to_pylist(), long, strict=True)])
+    return pa.array(
+        [_digest(text) if is_long else text for text, is_long in zip(strings.to_pylist(), long, strict=True)]
+    )
 
 
 def _digest(text: str) -> str:

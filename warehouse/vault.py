@@ -331,5 +331,3 @@ def _answering() -> Iterator[None]:
         raise VaultError(f"the vault's database is damaged or not one ({_code(error)})") from None
     except OSError as error:
         raise VaultUnavailableError(f"the vault's folder cannot be used (errno {error.errno})") from None
-
-

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.warehouse.fake_keys import FakeKeys
 from warehouse.identity import (
     RejectedMessage,
     SealError,
@@ -23,19 +24,6 @@ from warehouse.identity import (
 
 KEY = bytes(range(32))
 DAY = date(2026, 11, 22)
-
-
-class FakeKeys:
-    """Keys in memory; `gone` are destroyed."""
-
-    def __init__(self, gone: frozenset[object] = frozenset()) -> None:
-        self.gone = gone
-
-    def data_keys(self, tokens):
-        return {token: hashlib.sha256(token.encode()).digest() for token in tokens if token not in self.gone}
-
-    def reject_key(self, day):
-        return None if day in self.gone else hashlib.sha256(day.isoformat().encode()).digest()
 
 
 def test_a_token_is_26_characters_of_lower_case_base32():
