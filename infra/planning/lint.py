@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from warehouse.contract import FOLDER, SUFFIX, Column, ContractError, StreamContract, load_contracts, read_contract
 from warehouse.vocabulary import CODE_SYSTEMS, CODES
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 _KNOWN_UNITS = {vital.unit for vital in CODES.values()} | {"per code", "By", "1", "s", "ms", None}
 
@@ -41,16 +46,21 @@ def lint(folder: Path = FOLDER) -> list[Finding]:
 
 def _against_standard(path: Path) -> Iterator[Finding]:
     """The JSON Schema of the Open Data Contract Standard, as its own package carries it."""
-    import jsonschema
-
-    schema = json.loads((files("open_data_contract_standard") / "schema.json").read_text("utf-8"))
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return  # the house's own reading says so
-    for error in jsonschema.validators.validator_for(schema)(schema).iter_errors(document):
+    for error in _standard().iter_errors(document):
         place = ".".join(str(part) for part in error.absolute_path) or "file"
         yield Finding(path.name, place, f"the standard's schema wants {error.validator}: {error.validator_value!s:.80}")
+
+
+@cache
+def _standard() -> Validator:
+    from jsonschema.validators import validator_for
+
+    schema = json.loads((files("open_data_contract_standard") / "schema.json").read_text("utf-8"))
+    return validator_for(schema)(schema)
 
 
 def _against_house(path: Path) -> Iterator[Finding]:

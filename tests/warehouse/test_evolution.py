@@ -1,4 +1,4 @@
-"""What a standing table may become, decided without a catalog; on a real one: tests/infra/planning/test_contracts.py."""
+"""What a standing table may become, decided without a catalog (on a real one: tests/infra/planning)."""
 
 from __future__ import annotations
 
