@@ -21,6 +21,8 @@ from warehouse.contract import StreamContract
 
 _MAX_BYTES = 256
 _NOWHERE = np.int64(np.iinfo(np.int64).max)
+# What is looked at together lies together: the table is far larger than any cache.
+_SLOT = np.dtype([("hash", np.uint64), ("offset", np.int64), ("check", np.uint32), ("seconds", np.uint32)])
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -142,17 +144,14 @@ class _Generation:
     def __init__(self, most: int) -> None:
         slots = 1 << (2 * most - 1).bit_length()
         self._mask = np.uint64(slots - 1)
-        self._hashes = np.empty(slots, np.uint64)
-        self._checks = np.empty(slots, np.uint32)
-        self.offsets = np.empty(slots, np.int64)
-        self.seconds = np.empty(slots, np.uint32)
+        self._table: np.ndarray = np.empty(slots, _SLOT)
+        self._hashes, self._checks = self._table["hash"], self._table["check"]
+        self.offsets, self.seconds = self._table["offset"], self._table["seconds"]
         self.count = 0
         self.clear()
 
     def clear(self) -> None:
-        for array in (self._hashes, self._checks, self.seconds):
-            array.fill(0)
-        self.offsets.fill(_NOWHERE)
+        self._table.fill(np.array((0, _NOWHERE, 0, 0), _SLOT))
         self.count = 0
 
     def find(self, hashes: np.ndarray, checks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -204,7 +204,7 @@ class SqliteVault:
         return _wrap(self._files.outer(to), _unwrap(self._files.outer(outer_id), wrapped, owner), owner)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         with self._lock, _answering():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -280,7 +280,7 @@ def _create_key_file(path: Path) -> None:
 
 
 @contextmanager
-def _only_one_opens(path: Path) -> Iterator[None]:
+def _only_one_opens(path: Path) -> Generator[None]:
     """Keep other processes from opening the vault meanwhile: SQLite does not wait when a log mode is being set."""
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -321,7 +321,7 @@ def _code(error: sqlite3.Error) -> str:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _answering() -> Generator[None]:
     """Turn what SQLite and the file system say into the vault's two errors, without their words."""
     try:
         yield

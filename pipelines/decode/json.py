@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -56,7 +56,7 @@ class JsonDecoder:
         Messages that are rejected already stay as they are.
         """
         index = _undecided(batch)
-        values = batch.messages.values
+        values: Sequence[bytes | None] = batch.messages.values
         if len(index) < len(values):
             values = list(map(values.__getitem__, index.tolist()))
         parts, kept, rejects = [], np.ones(len(index), bool), []
@@ -111,7 +111,7 @@ def _unreadable(values: Sequence[bytes | None]) -> dict[int, tuple[str, str]]:
 
     msgspec checks UTF-8 only in the strings it keeps, so fields the contract does not know need this look.
     """
-    if None not in values and (b"".join(values).isascii() or _all_utf8(values)):
+    if None not in values and (b"".join(cast(Sequence[bytes], values)).isascii() or _all_utf8(values)):
         return {}
     return {at: why for at, value in enumerate(values) if (why := _not_text(value))}
 
@@ -208,11 +208,8 @@ class _Object:
 
 def _filled(structs: list[msgspec.Struct | None], struct: type[msgspec.Struct]) -> list[msgspec.Struct]:
     """Absent objects as empty ones: an object may be absent only where all its fields may."""
-    if None not in structs:
-        return structs
-    filled = np.fromiter(structs, object, len(structs))
-    filled[np.equal(filled, None)] = struct()
-    return filled.tolist()
+    given = np.fromiter(structs, object, len(structs))
+    return np.where(np.equal(given, np.array(None)), np.array(struct(), object), given).tolist()
 
 
 def _object_of(contract: StreamContract) -> _Object:
@@ -251,7 +248,8 @@ def _definition(attribute: str, python: Any, required: bool) -> tuple:
 
 def _limited(column: Column) -> Any:
     """The Python type of a column with the contract's limits, and those of its width, on it."""
-    python, limits = _PYTHON[column.iceberg], {}
+    limits: dict[str, Any] = {}
+    python: Any = _PYTHON[column.iceberg]
     if python is str and column.iceberg == "string":
         limits = {"min_length": column.min_length, "max_length": column.max_length, "pattern": column.pattern}
     elif python in (int, float):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +73,7 @@ def logs(draw) -> list[tuple[str, int, int, int]]:
 
 def _cut(log: list, cuts: list[int]) -> list[list]:
     bounds = sorted({0, len(log), *(cut for cut in cuts if cut < len(log))})
-    return [log[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [log[start:end] for start, end in pairwise(bounds)]
 
 
 cuts = st.lists(st.integers(0, 80), max_size=8)

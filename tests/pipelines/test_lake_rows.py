@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +90,7 @@ def test_each_message_is_at_its_position_in_one_table():
         duplicate_rows(batch, DUPLICATES, INGEST_US),
     ]
     offsets = [table["kafka_offset"].to_pylist() for table in tables]
-    assert sorted(sum(offsets, [])) == batch.messages.offsets.tolist()
+    assert sorted(chain.from_iterable(offsets)) == batch.messages.offsets.tolist()
     assert [len(part) for part in offsets] == [3, 3, 0]
 
 
