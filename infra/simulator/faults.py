@@ -37,6 +37,10 @@ def _number_as(literal: str) -> Callable[[Reading], bytes]:
     return lambda reading: encode(reading, value_literal=literal).encode()
 
 
+def _at_time(event_time: str) -> Callable[[Reading], bytes]:
+    return lambda reading: encode(reading, event_time=event_time).encode()
+
+
 def _truncated(reading: Reading) -> bytes:
     return encode(reading)[: 40 + reading.seq % 60].encode()
 
@@ -67,18 +71,23 @@ def _larger_than_usual(reading: Reading) -> bytes:
 FAULTS = (
     Fault("truncated", "malformed_json", _truncated),
     Fault("not_json", "malformed_json", lambda reading: b"monitor restarted, please wait"),
-    Fault("two_objects", "malformed_json", _two_objects),
+    Fault("two_objects", "several_objects", _two_objects),
     Fault("nan", "malformed_json", _number_as("NaN")),
     Fault("wrong_type", "wrong_type", _number_as('"eighty-two"')),
     Fault("wrong_type_seq", "wrong_type", _replaced('"seq":', '"seq":0.5,"was_seq":')),
     Fault("invalid_utf8", "invalid_utf8", _invalid_utf8),
     Fault("empty", "empty_message", lambda reading: b""),
-    Fault("tombstone", "empty_message", lambda reading: None),
+    Fault("tombstone", "tombstone", lambda reading: None),
     Fault("unknown_code", "unknown_code", _replaced('"code":"', '"code":"X')),
     Fault("unknown_unit", "unknown_unit", lambda reading: encode(reading._replace(unit="furlong")).encode()),
     Fault("missing_subject", "missing_subject", _nobody),
     Fault("subject_mismatch", "subject_mismatch", _someone_else),
-    Fault("far_future", "future_time", lambda reading: encode(reading, event_time="9999-12-31T23:59:59.999Z").encode()),
+    Fault("far_future", "time_in_future", _at_time("9999-12-31T23:59:59.999Z")),
+    Fault("clock_unset", "implausible_time", _at_time("1970-01-01T00:00:07.000Z")),
+    Fault("no_time_zone", "time_without_zone", _at_time("2026-11-22T01:02:03.456")),
+    Fault("missing_field", "missing_field", _replaced('"code":', '"kode":')),
+    Fault("missing_value", "missing_value", _number_as("null")),
+    Fault("missing_unit", "missing_unit", lambda reading: encode(reading._replace(unit=None)).encode()),
     Fault("larger_than_usual", None, _larger_than_usual),
 )
 """In the order in which a ward sends them, over and over: a short run sees as many kinds as it has faults."""

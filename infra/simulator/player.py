@@ -7,7 +7,9 @@ Does not hold: what is played (`ward`, `physionet`), nor the wall clock itself: 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -57,6 +59,20 @@ class Pace:
     speed: float | None = None
     rate: float | None = None
     catch_up: bool = True
+
+    def ready(self, due_ms: Sequence[int], first_ms: int, sent: int, began: float, now: float) -> int:
+        """How many of the waiting events, due at these rising ward times, may be sent now.
+
+        `first_ms` is the ward time of the play's first event, `sent` how many have been sent; `began` and `now` are
+        wall clock, seconds since 1970 UTC.
+        """
+        most = len(due_ms)
+        if self.rate is not None:
+            most = max(0, min(most, int((now - began) * self.rate) + 1 - sent))
+        until_ms = math.inf if self.speed is None else first_ms + (now - began) * self.speed * 1000
+        if self.catch_up:
+            until_ms = min(until_ms, now * 1000)
+        return bisect_right(due_ms, until_ms, 0, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,37 +133,20 @@ class Player:
 
     def _paced(self, events: Iterator[Event], stop: Callable[[], bool]) -> Iterator[list[Event]]:
         """Groups of events whose time has come, in order."""
-        began = self._clock()
-        first: Event | None = None
-        waiting: list[Event] = []
-        sent = 0
+        began, sent, waiting = self._clock(), 0, list(islice(events, GROUP))
+        first_ms = waiting[0].due_ms if waiting else 0
         while not stop():
             waiting = waiting or list(islice(events, GROUP))
             if not waiting:
                 return
-            first = first or waiting[0]
-            ready = self._ready(waiting, first.due_ms, began, sent)
+            due_ms = [event.due_ms for event in waiting]
+            ready = self._pace.ready(due_ms, first_ms, sent, began, self._clock())
             if ready:
                 yield waiting[:ready]
                 waiting, sent = waiting[ready:], sent + ready
             else:
                 self._producer.poll(0)
                 self._sleep(0.01)
-
-    def _ready(self, waiting: list[Event], first_ms: int, began: float, sent: int) -> int:
-        """How many of the waiting events may be sent now."""
-        now, pace = self._clock(), self._pace
-        most = len(waiting)
-        if pace.rate is not None:
-            most = min(most, int((now - began) * pace.rate) + 1 - sent)
-        until_ms = float("inf")
-        if pace.speed is not None:
-            until_ms = first_ms + (now - began) * pace.speed * 1000
-        if pace.catch_up:
-            until_ms = min(until_ms, now * 1000)
-        if most > 0 and waiting[most - 1].due_ms <= until_ms:
-            return most
-        return next((i for i, event in enumerate(waiting[: max(most, 0)]) if event.due_ms > until_ms), 0)
 
     def _send(self, group: list[Event]) -> None:
         first = self._ledger.plan(group)

@@ -65,7 +65,8 @@ def check(history: History) -> list[Finding]:
     for stream in history.streams.values():
         findings += _check_stream(history, stream)
     if VITALS in history.streams:
-        findings += _check_ledger(history)
+        findings += check_sent(history)
+        findings += _check_fates(history)
         findings += _check_summary(history)
     if {VITALS, ALERTS, WITHHELD} <= history.streams.keys():
         findings += _check_alerts(history)
@@ -297,28 +298,42 @@ def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
 # ----------------------------------------------------------------------------------------- the ledger against the log
 
 
-def _check_ledger(history: History) -> Iterator[Finding]:
-    """Everything sent is in Kafka, nothing else is, and each message ended as the sender says it must."""
+def check_sent(history: History) -> list[Finding]:
+    """Everything sent is in Kafka and nothing else is: ledgers against the log alone, without any lake."""
     if not history.ledgers:
-        return
+        return []
+    log = log_positions(history.streams[VITALS].log)
+    sent, at = _sent_at(history)
+    result = _plain(sent["result"])
+    nobodys = np.ones(len(log), bool)
+    nobodys[at[at >= 0]] = False
+    findings = [
+        _found("lost", pc.equal(result, OK).to_numpy() & (at < 0), "acknowledged by Kafka, but not in it"),
+        _found("phantom", pc.equal(result, FAILED).to_numpy() & (at >= 0), "in Kafka although its sending failed"),
+        _found("phantom", nobodys, "in Kafka, but in no ledger", log),
+        *_check_bytes(history.streams[VITALS], *_arrived(sent, at)),
+        *_check_order(*_arrived(sent, at), log),
+    ]
+    return [finding for finding in findings if finding.count]
+
+
+def _sent_at(history: History) -> tuple[pa.Table, np.ndarray]:
+    """All ledgers' messages, and the index of each in the log of vitals (-1: not there)."""
     stream = history.streams[VITALS]
     sent = pa.concat_tables([ledger.sent for ledger in history.ledgers]).unify_dictionaries()
-    log = log_positions(stream.log)
-    at = _resolve(sent, stream, log)
-    result = _plain(sent["result"])
-    yield _found("lost", pc.equal(result, OK).to_numpy() & (at < 0), "acknowledged by Kafka, but not in it")
-    yield _found("phantom", pc.equal(result, FAILED).to_numpy() & (at >= 0), "in Kafka although its sending failed")
-    sent_by_us = np.zeros(len(log), bool)
-    sent_by_us[at[at >= 0]] = True
-    yield _found("phantom", ~sent_by_us, "in Kafka, but in no ledger", log)
-    in_kafka = at >= 0
-    sent, at = sent.filter(pa.array(in_kafka)), at[in_kafka]
+    return sent, _resolve(sent, stream, log_positions(stream.log))
+
+
+def _arrived(sent: pa.Table, at: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    return sent.filter(pa.array(at >= 0)), at[at >= 0]
+
+
+def _check_bytes(stream: Stream, sent: pa.Table, at: np.ndarray) -> Iterator[Finding]:
+    where = log_positions(stream.log)[at]
     same = pc.equal(sent["digest"], stream.log["digest"].take(pa.array(at))).to_numpy()
-    yield _found("misattributed", ~same, "Kafka has other bytes than were sent", log[at])
+    yield _found("misattributed", ~same, "Kafka has other bytes than were sent", where)
     same = _equal(sent["patient"], stream.log["person"].take(pa.array(at)))
-    yield _found("misattributed", ~same, "Kafka has another key than was sent", log[at])
-    yield from _check_fates(history, stream, sent, at)
-    yield from _check_order(sent, at, log)
+    yield _found("misattributed", ~same, "Kafka has another key than was sent", where)
 
 
 def _resolve(sent: pa.Table, stream: Stream, log: np.ndarray) -> np.ndarray:
@@ -340,8 +355,12 @@ def _resolve(sent: pa.Table, stream: Stream, log: np.ndarray) -> np.ndarray:
     return at
 
 
-def _check_fates(history: History, stream: Stream, sent: pa.Table, at: np.ndarray) -> Iterator[Finding]:
+def _check_fates(history: History) -> Iterator[Finding]:
     """Row, reject for the reason told, or duplicate. Which of two equal messages is the first only Kafka decides."""
+    if not history.ledgers:
+        return
+    stream = history.streams[VITALS]
+    sent, at = _arrived(*_sent_at(history))
     placed = _placed(history, stream)
     fates, log = placed.fates()[at], placed.log[at]
     must_reject = pc.equal(_plain(sent["fate"]), "reject").to_numpy()

@@ -41,7 +41,8 @@ def read_topic(kafka: Mapping[str, object], stream: str, topic: str, reader: Rea
 
 
 def _describe(kafka: Mapping[str, object], topic: str) -> tuple[str, list[int]]:
-    found = AdminClient(dict(kafka)).describe_topics(TopicCollection([topic]))[topic].result(timeout=30)
+    client = AdminClient(dict(kafka))  # named: an answer is lost with the client that asked
+    found = client.describe_topics(TopicCollection([topic]))[topic].result(timeout=30)
     return str(found.topic_id), sorted(partition.id for partition in found.partitions)
 
 
