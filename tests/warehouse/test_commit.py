@@ -6,11 +6,9 @@ import json
 import threading
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog
@@ -45,6 +43,7 @@ from warehouse.commit import (
     TableChangedError,
     VectorMissingError,
 )
+from warehouse.lake_session import open_session
 from warehouse.offsets import Interval, Placement, decode_intervals, decode_vector
 from warehouse.settings import Settings
 
@@ -507,7 +506,7 @@ def test_a_tag_made_in_the_very_moment_is_not_taken_along(folder_lake: Settings)
 
 
 def test_a_table_s_time_does_not_run_backwards_with_the_clock(folder_lake: Settings) -> None:
-    now = datetime(2026, 3, 1, tzinfo=UTC)
+    now = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     times = iter([now, now - timedelta(hours=1), now + timedelta(seconds=1)])
     table, identifier = started(folder_lake, clock=lambda: next(times))
     table.commit(readings(0, 5), [interval(0, 5)])
@@ -518,18 +517,18 @@ def test_a_table_s_time_does_not_run_backwards_with_the_clock(folder_lake: Setti
 
 
 def test_many_small_manifests_become_one_and_no_file_is_lost(
-    folder_lake: Settings, monkeypatch: pytest.MonkeyPatch
+    store_lake: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "MERGED_MANIFESTS", 4)
     monkeypatch.setattr(snapshots, "MERGE_TIERS", (4, 16))
-    table, identifier = started(folder_lake)
-    for n in range(40):
+    table, identifier = started(store_lake)
+    for n in range(21):
         table.commit(readings(n, n + 1), [interval(n, n + 1)])
-        head = loaded(folder_lake, identifier)
+        head = loaded(store_lake, identifier)
         assert len(head.current_snapshot().manifests(head.io)) <= 9
-    assert positions(folder_lake) == each_once(0, 40)
-    assert duckdb_count(head) == 40
-    assert fenced(folder_lake, identifier).commit(readings(40, 41), [interval(40, 41)]).rows == 1
+    assert positions(store_lake) == each_once(0, 21)
+    assert duckdb_count(store_lake, head) == 21
+    assert fenced(store_lake, identifier).commit(readings(21, 22), [interval(21, 22)]).rows == 1
 
 
 def test_old_metadata_files_are_swept(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -543,20 +542,16 @@ def test_old_metadata_files_are_swept(lake: Settings, monkeypatch: pytest.Monkey
     assert all(head.io.new_input(entry.metadata_file).exists() for entry in head.metadata.metadata_log)
 
 
-def test_duckdb_reads_what_was_committed(folder_lake: Settings) -> None:
-    table, identifier = started(folder_lake)
+def test_duckdb_reads_what_was_committed(store_lake: Settings) -> None:
+    table, identifier = started(store_lake)
     table.commit(readings(0, 10, step_us=DAY // 4), [interval(0, 10)])
     table.commit(no_rows(), [interval(10, 20)])
-    assert duckdb_count(loaded(folder_lake, identifier)) == 10
+    assert duckdb_count(store_lake, loaded(store_lake, identifier)) == 10
 
 
-def duckdb_count(table: Table) -> int:
-    with duckdb.connect() as connection:
-        with suppress(duckdb.Error):
-            connection.execute("INSTALL iceberg")
-        connection.execute("LOAD avro; LOAD iceberg")
-        location = table.metadata_location.removeprefix("file://")
-        row = connection.execute("SELECT count(*) FROM iceberg_scan(?)", [location]).fetchone()
+def duckdb_count(settings: Settings, table: Table) -> int:
+    with open_session(settings) as session:
+        row = session.execute("SELECT count(*) FROM iceberg_scan(?)", [table.metadata_location]).fetchone()
     assert row is not None
     return row[0]
 
@@ -599,17 +594,17 @@ def test_a_day_is_replaced_in_one_commit_and_others_stay(lake: Settings) -> None
     assert len(list(head.snapshots())) == 3
 
 
-def test_a_day_of_several_files_beside_others_in_one_manifest_is_replaced(folder_lake: Settings) -> None:
-    _, identifier = new_table(folder_lake, "vitals_by_minute")
-    table = fenced(folder_lake, identifier)
+def test_a_day_of_several_files_beside_others_in_one_manifest_is_replaced(store_lake: Settings) -> None:
+    _, identifier = new_table(store_lake, "vitals_by_minute")
+    table = fenced(store_lake, identifier)
     table.append_derived(pa.concat_tables([minutes(FIRST, 2), minutes(SECOND, 3)]), {"u": 1})
     table.append_derived(minutes(FIRST, 4), {"u": 1})
     table.append_derived(minutes(FIRST, 1), {"u": 2}, FIRST)
-    head = loaded(folder_lake, identifier)
+    head = loaded(store_lake, identifier)
     assert head.scan().to_arrow().num_rows == 4
-    assert duckdb_count(head) == 4
+    assert duckdb_count(store_lake, head) == 4
     table.append_derived(minutes(FIRST, 0), {"u": 3}, FIRST)
-    assert loaded(folder_lake, identifier).scan().to_arrow().num_rows == 3
+    assert loaded(store_lake, identifier).scan().to_arrow().num_rows == 3
 
 
 def test_a_replaced_day_is_planned_again_on_a_conflict(folder_lake: Settings) -> None:
