@@ -93,7 +93,7 @@ _ALL = (
     ),
     VitalCode(
         RESPIRATORY_RATE, "respiratory_rate", "/min", _rate("breaths", "breath"), 1.0, 150.0, None,
-        "ours: the highest rate an impedance channel follows; the benchmark's valid high of 300 is above any breathing",
+        "ours: faster than anybody breathes; the benchmark's valid high of 300 lets artefacts through",
     ),
     VitalCode(SPO2, "spo2", "%", {"%": Conversion()}, 1.0, 100.0, None, f"{_BENCHMARK}; zero is a probe that is off"),
     VitalCode(SBP, "sbp", "mm[Hg]", _PRESSURE, 20.0, 375.0, None, f"{_BENCHMARK}; low bound ours"),
@@ -108,7 +108,7 @@ _ALL = (
     VitalCode(
         SUPPLEMENTAL_OXYGEN, "supplemental_oxygen", "L/min", _FLOW, 0.0, 100.0, (AIR, OXYGEN),
         "LOINC 'Inhaled oxygen flow rate': litres a minute, 0 is air; or the word alone where no flow is charted; "
-        "range ours: high-flow devices end at 60 to 80 L/min",
+        "range ours: well above what nasal high flow gives",
     ),
 )  # fmt: skip
 

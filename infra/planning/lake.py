@@ -6,7 +6,7 @@ Does not hold: retries; a plan is asked for by somebody who is there to ask agai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ class LakeUnreachableError(Exception):
 
 
 @contextmanager
-def opened_lake(settings: Settings) -> Iterator[Catalog]:
+def opened_lake(settings: Settings) -> Generator[Catalog]:
     """The catalog. Raises `LakeUnreachableError` for whatever it or the store does not answer inside the block."""
     try:
         catalog = open_catalog(settings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
@@ -58,7 +59,8 @@ class Topics:
 
     def __init__(self, settings: Settings) -> None:
         self._address = settings.kafka_bootstrap
-        self._admin = AdminClient(settings.kafka(**{"socket.timeout.ms": ANSWER_SECONDS * 1000, "log_level": 2}))
+        options: dict[str, Any] = settings.kafka(**{"socket.timeout.ms": ANSWER_SECONDS * 1000, "log_level": 2})
+        self._admin = AdminClient(options)
 
     def observe(self, names: Iterable[str]) -> dict[str, ObservedTopic]:
         """Those of the named topics that exist."""
