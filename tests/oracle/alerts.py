@@ -71,7 +71,7 @@ LIMITS = {
     SBP: ("threshold.sbp", 90, 100, None, 220, 5),
     PULSE: ("threshold.heart_rate", 40, None, 111, 131, 5),
     ACVPU: ("threshold.level_of_consciousness", None, None, None, 1, 1),
-    TEMPERATURE: ("threshold.temperature", 350, None, None, 391, 3),
+    TEMPERATURE: ("threshold.temperature", 350, None, 391, None, 3),
     MAP: ("threshold.map", 64, 69, None, None, 3),
 }
 

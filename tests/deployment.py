@@ -1,0 +1,115 @@
+"""A small deployment for tests: contracts applied, a ward played, streams started as processes, the oracle asked.
+
+Holds: the handling of processes and of the ledger. Does not hold: servers (conftest.py) or any judgement (oracle/).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from infra.planning import contracts
+from infra.services.environment import environment_of
+from infra.simulator.ledger import Ledger
+from infra.simulator.player import Pace, Player, PlayReceipt
+from infra.simulator.script import expected_alerts, plan_ward
+from infra.simulator.ward import Event, play_ward
+from pipelines.stream import EXIT_DRAINED
+from tests.oracle.lake import LakePlace
+from tests.oracle.oracle import Places, Verdict, examine
+from warehouse.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+VITALS = "device.vitals"
+STREAMS = (VITALS, "clinical.alerts", "clinical.alerts.withheld")
+MINUTE_MS = 60_000
+
+
+class Deployment:
+    """What runs on one `Settings`. Ends its processes on exit."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledgers: list[Path] = []
+        self._processes: list[subprocess.Popen] = []
+        self._log = settings.home / "stream.log"
+        settings.home.mkdir(parents=True, exist_ok=True)
+        contracts.apply(settings)
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def play_ward(self, seed: int, minutes: int, patients: int, rate: float | None = None) -> PlayReceipt:
+        """A ward of the last `minutes`, sent as fast as it goes or at `rate` messages a second."""
+        start_ms = int(time.time() * 1000) - minutes * MINUTE_MS
+        alerts = expected_alerts(plan_ward(seed, start_ms, minutes * MINUTE_MS, patients))
+        events = play_ward(seed, start_ms, minutes * MINUTE_MS, patients)
+        return self.play(events, Pace(rate=rate), expected_alerts=[asdict(alert) for alert in alerts])
+
+    def play(self, events: Iterable[Event], pace: Pace, expected_alerts: list[dict]) -> PlayReceipt:
+        topic = self.settings.topic(VITALS)
+        path = self.settings.home / f"ledger-{len(self.ledgers)}.jsonl"
+        heading = {"stream": VITALS, "topic": topic, "title": path.name, "expected_alerts": expected_alerts}
+        player = Player(self.settings.kafka(), topic, Ledger(path, heading), pace, time.time, time.sleep)
+        self.ledgers.append(path)
+        return player.play(events)
+
+    def start_stream(self, *arguments: str, **variables: str) -> subprocess.Popen:
+        """The stream as the supervisor would start it."""
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.stream", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **environment_of(self.settings), **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._processes.append(process)
+        return process
+
+    def run_stream_to_the_end(self, **variables: str) -> None:
+        """Read what the topics hold, alerts that this gives rise to included, and drain."""
+        for _ in range(2):
+            process = self.start_stream("--until-end", **variables)
+            assert process.wait(timeout=240) == EXIT_DRAINED, self.log()
+
+    def drain(self, process: subprocess.Popen) -> None:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=90) == EXIT_DRAINED, self.log()
+
+    def status(self) -> dict:
+        try:
+            return json.loads((self.settings.home / "run" / "stream.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def wait_for(self, what: str, holds, seconds: float) -> None:
+        """Wait until `holds(status)`."""
+        deadline = time.monotonic() + seconds
+        while not holds(self.status()):
+            assert time.monotonic() < deadline, f"{what} did not come in {seconds} s\n{self.status()}\n{self.log()}"
+            time.sleep(0.1)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")[-6_000:] if self._log.exists() else "(no log)"
+
+    def verdict(self) -> Verdict:
+        """What the oracle says, from Kafka, the lake and the ledgers."""
+        s = self.settings
+        lake = LakePlace(s.catalog_uri, s.namespace, s.s3_endpoint, s.s3_access_key, s.s3_secret_key, s.s3_region)
+        topics = {stream: s.topic(stream) for stream in STREAMS}
+        return examine(Places({"bootstrap.servers": s.kafka_bootstrap}, topics, lake, tuple(self.ledgers)))
