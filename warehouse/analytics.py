@@ -11,12 +11,17 @@ credential cannot write.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import pyarrow as pa
@@ -25,13 +30,15 @@ from pyiceberg.exceptions import NoSuchTableError, RESTError
 from sqlalchemy.exc import SQLAlchemyError
 
 from warehouse.catalog import open_catalog
-from warehouse.contract import TableContract, load_contracts
+from warehouse.contract import load_contracts
 from warehouse.lake_session import MEMORY, open_session, quoted
 from warehouse.settings import Settings
 from warehouse.statement_guard import StatementRefused, admit
 from warehouse.tables import arrow_schema
+from warehouse.vocabulary import CODES
 
 SYSTEM_TIMES = ("ingest_time", "evaluated_at")
+VOCABULARY = "codes"
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -79,8 +86,9 @@ class Analytics:
 
     @cached_property
     def tables(self) -> dict[str, pa.Schema]:
-        """Every table a contract declares, with its columns, whether it holds rows yet or not."""
-        return {name: arrow_schema(contract) for name, contract in self._contracts.items()}
+        """Every table a statement may name, with its columns: those the contracts declare, and the vocabulary."""
+        declared = {contract.name: arrow_schema(contract) for contract in load_contracts().tables()}
+        return {**declared, VOCABULARY: vocabulary().schema}
 
     def query(self, sql: str, *, as_of: datetime | None = None, parameters: Parameters | None = None) -> Answer:
         """Run one SELECT over the tables' current snapshots.
@@ -92,23 +100,23 @@ class Analytics:
         none carries a value from the tables.
         """
         started = time.perf_counter()
-        names = sorted(admit(self._serialised(sql), self._contracts))
+        names = sorted(admit(self._serialised(sql), self.tables))
         if as_of is not None and as_of.tzinfo is None:
             raise ValueError("as_of needs a time zone")
         cursor = self._session.cursor()
         try:
-            snapshots = {name: self._show(cursor, name, as_of) for name in names}
+            cursor.register(VOCABULARY, vocabulary())
+            snapshots = {name: self._show(cursor, name, as_of) for name in names if name != VOCABULARY}
             table = _run(cursor, sql, parameters)
         finally:
             cursor.close()
         return Answer(table, snapshots, time.perf_counter() - started)
 
     @cached_property
-    def _contracts(self) -> dict[str, TableContract]:
-        return {contract.name: contract for contract in load_contracts().tables()}
-
-    @cached_property
     def _catalog(self) -> Catalog:
+        path = urlsplit(self._settings.catalog_uri)
+        if path.scheme == "sqlite" and not Path(path.path[1:]).exists():
+            raise FileNotFoundError  # a question does not make the catalog it looks into
         return open_catalog(self._settings)
 
     def _serialised(self, sql: str) -> str:
@@ -128,7 +136,7 @@ class Analytics:
             return None
         except (SQLAlchemyError, RESTError, OSError) as error:
             raise LakeUnavailable(_unavailable("catalogue", error)) from None
-        _execute(cursor, f"CREATE TEMP VIEW {name} AS FROM iceberg_scan({quoted(table.metadata_location)}){condition}")
+        _run(cursor, f"CREATE TEMP VIEW {name} AS FROM iceberg_scan({quoted(table.metadata_location)}){condition}")
         snapshot = table.current_snapshot()
         return snapshot.snapshot_id if snapshot else None
 
@@ -139,36 +147,62 @@ class Analytics:
         raise StatementRefused(f"table {name} keeps no system time, so it has no as-of; ask the table it is made from")
 
 
+def vocabulary() -> pa.Table:
+    """The codes of observations: one row a code with its name, canonical unit, plausible range and source."""
+    columns = ("code", "name", "unit", "low", "high", "source")
+    types = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.float64(), pa.string())
+    schema = pa.schema(list(zip(columns, types, strict=True)))
+    return pa.Table.from_pylist([{key: getattr(code, key) for key in columns} for code in CODES.values()], schema)
+
+
+def is_whole_statement(text: str) -> bool:
+    """Whether `text` ends with the `;` that ends a statement, and not with one in a literal or a comment."""
+    whole = text.rstrip().encode()
+    tokens = duckdb.tokenize(text)
+    return whole.endswith(b";") and bool(tokens) and tokens[-1][0] == len(whole) - 1
+
+
 def _parser() -> duckdb.DuckDBPyConnection:
     """A session that only parses: it holds no secret and no extension, and can open nothing."""
     closed = {"enable_external_access": "false", "autoload_known_extensions": "false", "lock_configuration": "true"}
     return duckdb.connect(":memory:", config={**closed, "threads": 1})
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None) -> pa.Table:
-    _execute(cursor, sql, parameters)
-    with _Translated():
-        return cursor.to_arrow_table()
+def _run(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None = None) -> pa.Table:
+    with _translated(), _interruptible(cursor):
+        return cursor.execute(sql, parameters).to_arrow_table()
 
 
-def _execute(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None = None) -> None:
-    with _Translated():
-        cursor.execute(sql, parameters)
+@contextmanager
+def _interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let Ctrl-C end the statement: DuckDB's own answer to the signal can leave the cursor waiting for ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = threading.Event()
 
+    def stop(*_: object) -> None:
+        pressed.set()
+        cursor.interrupt()
 
-class _Translated:
-    """Turns DuckDB's errors, which print values, into ours, which do not."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, duckdb.IOException):
-            raise LakeUnavailable(_unavailable("object store", error)) from None
-        if isinstance(error, duckdb.InterruptException):
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if pressed.is_set():
             raise KeyboardInterrupt from None
-        if isinstance(error, duckdb.Error):
-            raise StatementFailed(_explained(error)) from None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn DuckDB's errors, which print values, into ours, which do not."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        raise LakeUnavailable(_unavailable("object store", error)) from None
+    except duckdb.Error as error:
+        raise StatementFailed(_explained(error)) from None
 
 
 _EXPLAINED: dict[type[duckdb.Error], str] = {

@@ -115,10 +115,13 @@ _REMEDIES = {
 
 
 class StatementRefused(ValueError):
-    """A statement holds something that is not allowed. Says what and what to do; `position` counts characters."""
+    """A statement holds something that is not allowed. Says what and what to do.
+
+    `position` is where it stands, in bytes of UTF-8 from 0, if that is known.
+    """
 
     def __init__(self, what: str, position: int | None = None) -> None:
-        where = "" if position is None else f" (at character {position + 1})"
+        where = "" if position is None else f" (at byte {position} of the statement)"
         super().__init__(f"statement refused: {what}{where}")
         self.position = position
 

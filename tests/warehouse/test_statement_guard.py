@@ -331,7 +331,7 @@ def test_deep_nesting_is_answered_not_a_crash(depth: int):
 
 
 def test_a_refusal_names_the_construct_and_where_it_stands():
-    expected = r"function read_csv in FROM .*allowed are .*unnest.*character 15"
+    expected = r"function read_csv in FROM .*allowed are .*unnest.*byte 14"
     with pytest.raises(StatementRefused, match=expected) as refused:
         admitted("SELECT * FROM read_csv('x')")
     assert refused.value.position == 14

@@ -1,0 +1,25 @@
+-- Which devices fall silent, repeat themselves or measure nonsense?
+-- grain: one row a device
+-- units: readings and flags are counts; silent_s in seconds from the device's newest reading to the newest of all;
+--        longest_gap_s in seconds between neighbouring readings by event time; UTC
+-- asked by: biomedical engineering
+WITH reading AS (
+    SELECT device_id, ward, code, subject_token, quality_flag, event_time,
+           epoch(event_time - lag(event_time) OVER (PARTITION BY device_id ORDER BY event_time)) AS gap_s
+    FROM vitals
+    WHERE device_id IS NOT NULL
+)
+SELECT device_id,
+       max_by(ward, event_time) AS ward,
+       count(*) AS readings,
+       count(DISTINCT code) AS codes,
+       count(*) FILTER (subject_token IS NULL) AS without_patient,
+       count(*) FILTER (quality_flag = 'probe_off') AS probe_off,
+       count(*) FILTER (quality_flag = 'out_of_range') AS out_of_range,
+       round(100.0 * count(quality_flag) / count(*), 1) AS flagged_percent,
+       max(gap_s) AS longest_gap_s,
+       max(event_time) AS last_at,
+       epoch(max(max(event_time)) OVER () - max(event_time)) AS silent_s
+FROM reading
+GROUP BY device_id
+ORDER BY flagged_percent DESC, silent_s DESC, device_id
