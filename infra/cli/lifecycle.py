@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from infra.services.environment import environment_of
 from infra.services.home import PidFile, read_state, report_path, run_folder
@@ -68,7 +69,7 @@ def status(settings: Settings, as_json: bool = False) -> int:
     return _answer(settings, as_json, table=True)
 
 
-def health(settings: Settings) -> dict[str, object]:
+def health(settings: Settings) -> dict[str, Any]:
     """The state of the whole and of each part; `state` is `up`, `starting`, `degraded`, `failed`, `stopping` or `down`.
 
     Of a supervisor that was killed only `down` is left, whatever its last words were.
@@ -118,7 +119,7 @@ def _follow(settings: Settings, process: subprocess.Popen[bytes], tell: Tell) ->
         tell(f"still not up after {UP_SECONDS:.0f} s; it goes on trying: `wardstream status`, `wardstream down`")
 
 
-def _tell_changes(state: dict, told: dict[str, str], tell: Tell) -> None:
+def _tell_changes(state: dict[str, Any], told: dict[str, str], tell: Tell) -> None:
     for part in state["parts"]:
         line = f"{part['name']}: {part['state']}{' (' + part['reason'] + ')' if part['reason'] else ''}"
         if part["state"] != "queued" and told.get(part["name"]) != line:
@@ -170,7 +171,7 @@ def _answer(settings: Settings, as_json: bool, table: bool = False) -> int:
     return HEALTHY if found["state"] == "up" else NOT_HEALTHY
 
 
-def _print_table(found: dict) -> None:
+def _print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,14 @@ class DagsterServices:
     def _code_port(self) -> int:
         return port(self.port_base, "dagster_code")
 
-    def _program(self, name, module, environment, ports, ready) -> Program:
+    def _program(
+        self,
+        name: str,
+        module: tuple[str, ...],
+        environment: dict[str, str],
+        ports: dict[int, str],
+        ready: Callable[[bytes], bool],
+    ) -> Program:
         return Program(
             name=name,
             command=(sys.executable, "-P", "-m", *module),

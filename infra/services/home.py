@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from warehouse.settings import Settings
 
@@ -84,7 +85,7 @@ def write_state(path: Path, state: Mapping[str, object]) -> None:
     partial.replace(path)
 
 
-def read_state(settings: Settings) -> dict[str, object]:
+def read_state(settings: Settings) -> dict[str, Any]:
     """What the supervisor last wrote, empty if nothing."""
     try:
         state = json.loads(state_path(settings).read_text())

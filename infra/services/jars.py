@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def fetch_kafka(cache: Path, progress: Progress, jars: tuple[LockedJar, ...] | N
 
 
 @contextmanager
-def exclusive(cache: Path, name: str) -> Iterator[None]:
+def exclusive(cache: Path, name: str) -> Generator[None]:
     """Hold the cache's lock of that name: one process at a time. Raises `JarError` where it cannot be written."""
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -63,9 +63,20 @@ class Watched:
     started_at: float = 0.0
     restart_at: float = 0.0
     restarts: int = 0
-    child: Child | None = None
+    launched: Child | None = None
     deaths: DeathCount = field(default_factory=DeathCount)
-    progress: ProgressWatch | None = None
+    progress: ProgressWatch = field(default_factory=lambda: ProgressWatch(0.0))
+
+    @property
+    def child(self) -> Child:
+        """The process, of a part that has been launched."""
+        if self.launched is None:
+            raise SupervisorError(f"{self.part.name} has not been started")
+        return self.launched
+
+    @property
+    def alive(self) -> bool:
+        return self.launched is not None and self.launched.alive
 
     def said(self) -> dict[str, object]:
         """For the state file."""
@@ -73,7 +84,7 @@ class Watched:
             "name": self.part.name,
             "state": self.state,
             "reason": self.reason,
-            "pid": self.child.pid if self.child and self.child.alive else None,
+            "pid": self.child.pid if self.alive else None,
             "since": self.since,
             "restarts": self.restarts,
             "url": self.part.url,
@@ -179,18 +190,18 @@ class Supervisor:
         self._pid_file.release()
 
     def _stop_together(self, group: list[Watched]) -> None:
-        living = [watched for watched in group if watched.child and watched.child.alive]
+        living = [watched for watched in group if watched.alive]
         for watched in living:
             watched.child.ask_to_stop()
             self._move(watched, "stopping", watched.reason)
         deadline = self._clock() + max((w.child.program.stop_seconds for w in living), default=0)
-        while any(watched.child.alive for watched in living):
+        while any(watched.alive for watched in living):
             if self._stop_requests > 1 or self._clock() > deadline:
                 break
             self._write("stopping")
             time.sleep(TICK_SECONDS)
         for watched in living:
-            forced = watched.child.alive
+            forced = watched.alive
             watched.child.kill()
             self._move(watched, "ended", "did not end when asked" if forced else watched.reason)
 
@@ -202,7 +213,7 @@ class Supervisor:
         watched.started_at = self._clock()
         watched.progress = ProgressWatch(watched.started_at)
         try:
-            watched.child = Child.start(watched.part.program())
+            watched.launched = Child.start(watched.part.program())
         except _REFUSALS as error:
             self._move(watched, "stopped", str(error))
             return
@@ -212,7 +223,7 @@ class Supervisor:
         child = watched.child
         if watched.part.finishes:
             self._finishing(watched)
-        elif not child.alive:
+        elif not watched.alive:
             self._died(watched)
         elif child.is_ready():
             self._move(watched, "up")
@@ -231,7 +242,7 @@ class Supervisor:
             self._died(watched, "took too long")
 
     def _up(self, watched: Watched) -> None:
-        if not watched.child.alive:
+        if not watched.alive:
             self._died(watched)
         elif watched.part.name == "stream":
             self._judge(watched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 from pathlib import Path
@@ -27,12 +28,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = repository / "org/example/thing/1.0/thing-1.0.jar"
     target.parent.mkdir(parents=True)
     target.write_bytes(CONTENT)
-    plain = MavenContext.__init__
-
-    def local(self, **given):
-        plain(self, **{**given, "remote_repos": {}, "local_repos": [repository]})
-
-    monkeypatch.setattr(MavenContext, "__init__", local)
+    local = functools.partial(MavenContext, local_repos=[repository])
+    monkeypatch.setattr("jgo.maven.MavenContext", lambda repo_cache, **_: local(repo_cache=repo_cache, remote_repos={}))
     monkeypatch.setattr(jars.shutil, "which", lambda name: None)
     return target
 
