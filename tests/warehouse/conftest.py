@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import cannot
-from tests.postgres import LocalPostgres, PostgresMissingError
+from tests.conftest_postgres import postgres
 from warehouse.settings import Settings
+
+__all__ = ["postgres"]
 
 
 def lake_settings(home: Path, warehouse: str, **environment: str) -> Settings:
@@ -36,20 +36,6 @@ def store_lake(tmp_path: Path, store: str) -> Settings:
     """A lake on this worker's store, catalog in SQLite."""
     place = f"s3://warehouse/{uuid.uuid4().hex[:10]}"
     return lake_settings(tmp_path / "home", place, WARDSTREAM_S3_ENDPOINT=store)
-
-
-@pytest.fixture(scope="session")
-def postgres(free_port_base: Callable[[], int]) -> Iterator[str]:
-    """URI of a PostgreSQL of this worker."""
-    try:
-        server = LocalPostgres(free_port_base())
-    except PostgresMissingError as error:
-        cannot("no PostgreSQL for the catalog's tests", str(error))
-        raise
-    try:
-        yield server.uri
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["folder", "store", "postgres"])
