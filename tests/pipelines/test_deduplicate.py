@@ -48,7 +48,8 @@ def _seen(memory: FirstPositions, log: list[tuple[str, int, int, int]]) -> list[
 def _restored(memory: FirstPositions, rows: list[tuple[str, int, int, int]]) -> FirstPositions:
     ids, partitions, offsets, seconds = zip(*rows, strict=True) if rows else ((), (), (), ())
     times = pa.array(np.array(seconds, np.int64) * 1_000_000, pa.timestamp("us", "UTC"))
-    memory.restore(pa.chunked_array([pa.array(ids, pa.string())]), pa.array(partitions), pa.array(offsets), times)
+    columns = (pa.array(ids, pa.string()), pa.array(partitions, pa.int32()), pa.array(offsets, pa.int64()), times)
+    memory.restore(*(pa.chunked_array([column[:1], column[1:]]) for column in columns))
     return memory
 
 
@@ -191,8 +192,15 @@ def test_another_key_gives_another_hash():
 
 
 def test_restoring_more_than_there_is_room_for_keeps_the_youngest():
-    memory = _restored(_memory(max_ids=200), [(f"id{n}", 0, n, n // 20) for n in range(1000)])
+    rows = [(f"id{n}", 0, n, n // 20) for n in range(1000)]
+    memory = _restored(_memory(max_ids=200), rows[::-1])
     assert _seen(memory, [("id999", 0, 2000, 60), ("id901", 0, 2001, 60), ("id0", 0, 2002, 60)]) == [999, 901, 2002]
+
+
+def test_of_an_event_restored_twice_the_later_position_counts_whatever_the_order():
+    rows = [("a", 0, 1, 0), ("a", 0, 5, 150)]
+    for order in (rows, rows[::-1]):
+        assert _seen(_restored(_memory(), order), [("a", 0, 9, 200)]) == [5]
 
 
 # ------------------------------------------------------------------ the step
