@@ -1,0 +1,193 @@
+"""The command answers, refuses and fails with its codes; a shell goes on after an error."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from pyarrow import ipc
+from pyarrow import parquet as pq
+
+from infra.cli import answers
+from infra.cli.sql import sql
+from tests.warehouse.test_analytics import created, lake, vitals
+from warehouse.analytics import Answer
+from warehouse.settings import Settings
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def settings(store: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = lake(store, tmp_path_factory.mktemp("sql"))
+    created(settings, "vitals").append(vitals(80.0, 90.0))
+    return settings
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    def typed(*lines: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+
+    return typed
+
+
+def test_a_statement_is_answered_on_standard_output(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    assert sql(settings, "SELECT ward, count(*) AS readings FROM vitals GROUP BY ALL") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["ward   readings", "─────  ────────", "ICU-1         2"]
+    assert err.startswith("1 row in ")
+    assert "· vitals " in err
+
+
+def test_a_kept_question_is_asked_by_its_name(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    assert sql(settings, "@vitals_latest", format="json") == 0
+    by_at = json.loads(capsys.readouterr().out)
+    assert sql(settings, named="vitals_latest", format="json") == 0
+    by_option = json.loads(capsys.readouterr().out)
+    assert by_at["rows"] == by_option["rows"]
+    assert by_at["rows"][0]["numeric_value"] == 90.0
+    assert by_at["snapshots"].keys() == {"vitals"}
+
+
+def test_the_kept_questions_are_listed_without_a_lake(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    assert sql(dataclasses.replace(settings, catalog_uri="sqlite:////nowhere/x"), list_named=True) == 0
+    assert "@alert_latency\n    How long" in capsys.readouterr().out
+
+
+def test_as_of_shows_what_was_known_then(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    statement = "SELECT count(*) AS n FROM vitals"
+    assert sql(settings, statement, as_of="2026-11-22T11:59:59", format="csv") == 0
+    assert sql(settings, statement, as_of="2026-11-22T13:00+01:00", format="csv") == 0
+    assert capsys.readouterr().out == "n\n0\nn\n2\n"
+
+
+def test_a_refused_statement_is_shown_where_and_ends_in_one(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    assert sql(settings, "SELECT 'µg',\n  getenv('HOME')") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[0].startswith("wardstream sql: statement refused: function getenv is not allowed")
+    assert err.splitlines()[1:] == ["    getenv('HOME')", "    ^"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"statement": "SELECT wrad FROM vitals"}, '"wrad" not found'),
+        ({"statement": "@nothing"}, "there are alert_latency"),
+        ({"statement": "SELECT 1", "as_of": "yesterday"}, "ISO 8601"),
+        ({"statement": "SELECT 1", "format": "xml"}, "format is one of table, csv"),
+    ],
+)
+def test_what_cannot_be_answered_ends_in_one(
+    settings: Settings, asked: dict[str, str], says: str, capsys: pytest.CaptureFixture[str]
+):
+    assert sql(settings, **asked) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+
+
+def test_a_store_that_is_down_ends_in_two(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    down = dataclasses.replace(settings, s3_endpoint="http://127.0.0.1:1")
+    assert sql(down, "SELECT * FROM vitals") == 2
+    assert "did not answer" in capsys.readouterr().err
+
+
+def test_a_shell_goes_on_after_an_error(settings: Settings, type_in, capsys: pytest.CaptureFixture[str]):
+    type_in("SELECT count(*) AS n", "FROM vitals;", "", "DROP TABLE vitals;", ".format csv", "@vitals_latest", ".quit")
+    assert sql(settings) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("n\n─\n2\nsubject_token,ward,name,")
+    assert "statement refused: only one SELECT" in err
+
+
+def test_a_script_piped_in_fails_as_its_last_statement_does(settings: Settings, type_in):
+    type_in("SELECT 1;", "SELECT nothing")
+    assert sql(settings) == 1
+
+
+def test_a_semicolon_in_a_literal_or_comment_ends_nothing(settings: Settings, type_in, capsys):
+    type_in("SELECT ';", "' AS x -- don't;", ", 2 AS y;")
+    assert sql(settings) == 0
+    assert "x" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_shell_asks_as_of_a_moment_until_told_otherwise(settings: Settings, type_in, capsys):
+    type_in(".format csv", ".as-of 2026-11-22T11:00Z", "SELECT count(*) AS n FROM vitals;", ".as-of", ".as-of never")
+    assert sql(settings) == 1
+    out, err = capsys.readouterr()
+    assert out == "n\n0\n"
+    assert "ISO 8601" in err
+
+
+def test_a_shell_tells_tables_and_kept_questions(settings: Settings, type_in, capsys):
+    type_in(".tables", ".named", ".help")
+    assert sql(settings) == 0
+    out = capsys.readouterr().out
+    assert "\nvitals: event_id, subject_token," in out
+    assert "@quality_gate\n" in out
+    assert ".as-of T" in out
+
+
+# Formats
+
+ROWS = pa.table(
+    {
+        "text": ["a", "b\x1b[2J\n", None],
+        "number": [1.5, float("nan"), None],
+        "decimal": pa.array([Decimal("1.10"), None, None], pa.decimal128(5, 2)),
+        "time": pa.array([NOON, None, None], pa.timestamp("us", "UTC")),
+        "day": [date(2026, 11, 22), None, None],
+        "bytes": [b"\x00\xff", None, None],
+        "list": [["x", "y"], [], None],
+        "struct": [{"a": 1}, None, None],
+    }
+)
+ANSWER = Answer(ROWS, {"vitals": 7}, 0.25)
+
+
+def test_every_format_keeps_every_row():
+    as_json = json.loads(answers.json_object(ANSWER))
+    as_csv = list(csv.DictReader(io.StringIO(answers.csv_rows(ANSWER).decode())))
+    as_parquet = pq.read_table(pa.BufferReader(answers.parquet(ANSWER)))
+    as_arrow = ipc.open_stream(answers.arrow(ANSWER)).read_all()
+    without_nan = ROWS.drop_columns("number")
+    assert as_parquet.drop_columns("number").equals(without_nan)
+    assert as_arrow.drop_columns("number").equals(without_nan)
+    assert len(as_json["rows"]) == len(as_csv) == 3
+    assert as_csv[0]["list"] == '["x", "y"]'
+
+
+def test_json_is_json_for_every_type():
+    first, second, third = json.loads(answers.json_object(ANSWER), parse_constant=pytest.fail)["rows"]
+    assert first == {
+        "text": "a", "number": 1.5, "decimal": "1.10", "time": "2026-11-22T12:00:00Z", "day": "2026-11-22",
+        "bytes": "00ff", "list": ["x", "y"], "struct": {"a": 1},
+    }  # fmt: skip
+    assert second["number"] is None
+    assert set(third.values()) == {None}
+
+
+def test_a_table_does_not_let_text_steer_the_terminal():
+    shown = answers.table(ANSWER).decode()
+    assert "\x1b" not in shown
+    assert r"b\x1b[2J\n" in shown
+
+
+def test_a_long_answer_says_what_it_leaves_out():
+    rows = Answer(pa.table({"n": range(answers.SHOWN_ROWS + 5)}), {}, 0.1)
+    assert answers.table(rows).decode().splitlines()[-1] == "… 5 more rows; --format csv prints all"
+
+
+def test_an_answer_without_rows_shows_its_columns():
+    assert answers.table(Answer(ROWS.slice(0, 0), {}, 0.1)).decode().split() == [
+        *ROWS.column_names, *("─" * len(name) for name in ROWS.column_names)
+    ]  # fmt: skip
