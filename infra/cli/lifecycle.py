@@ -50,6 +50,8 @@ def up(settings: Settings, parts: tuple[str, ...] = PARTS, as_json: bool = False
     _follow(settings, process, tell)
     if process.poll() is not None:
         tell(f"could not come up: {_why(settings, process.pid)}")
+    elif reason := health(settings)["reason"]:
+        tell(f"up, but {reason}")
     return _answer(settings, as_json)
 
 

@@ -6,7 +6,6 @@ Does not hold: when a part is started, restarted or given up (supervisor).
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -82,13 +81,12 @@ def _contracts(settings: Settings, tell: Callable[[str], None]) -> list[Part]:
 
 def _stream(settings: Settings, tell: Callable[[str], None]) -> list[Part]:
     def program() -> Program:
-        started_at = time.time()
         return _module(
             settings,
             "stream",
             "pipelines.stream",
             forks=True,
-            ready=lambda logged: _has_begun(settings, started_at),
+            ready=lambda logged: _has_begun(settings),
             ready_seconds=STREAM_READY_SECONDS,
             stop_seconds=DRAIN_SECONDS,
         )
@@ -139,7 +137,7 @@ def _module(settings: Settings, name: str, module: str, **rest) -> Program:
     )
 
 
-def _has_begun(settings: Settings, started_at: float) -> bool:
+def _has_begun(settings: Settings) -> bool:
     """Whether the stream has left its start behind. Waiting for the lake counts: it says so and goes on by itself."""
     report = read_report(report_path(settings))
-    return report is not None and report.at >= started_at and report.state in ("running", "waiting", "draining")
+    return report is not None and report.state in ("running", "waiting", "draining")

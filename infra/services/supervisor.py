@@ -117,7 +117,6 @@ class Supervisor:
     def __enter__(self) -> Supervisor:
         """Take the home. Raises `AlreadyUpError`."""
         self._pid_file.acquire()
-        report_path(self.settings).unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,6 +146,10 @@ class Supervisor:
     def reason(self) -> str:
         """Why it is not up, part by part; empty when nothing is wrong."""
         return "; ".join(f"{w.part.name}: {w.reason}" for w in self._watched.values() if w.reason)
+
+    def said(self) -> dict[str, dict[str, object]]:
+        """Each part by name: state, reason, pid, since, restarts, url."""
+        return {name: watched.said() for name, watched in self._watched.items()}
 
     def start(self) -> None:
         """Tick until every part is up (the stream may be waiting for the lake and say so).
@@ -211,7 +214,10 @@ class Supervisor:
 
     def _launch(self, watched: Watched) -> None:
         watched.started_at = self._clock()
-        watched.progress = ProgressWatch(watched.started_at)
+        if watched.part.name == "stream":
+            # The last words of the run before must not be taken for this one's.
+            report_path(self.settings).unlink(missing_ok=True)
+            watched.progress = ProgressWatch(watched.started_at)
         try:
             watched.launched = Child.start(watched.part.program())
         except _REFUSALS as error:

@@ -28,5 +28,5 @@ def test_prism_listens_on_the_loopback_only(prism: Path, tmp_path: Path, free_po
 
 def test_without_go_the_message_names_go_and_the_way_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prism_service, "find_go", lambda: None)
-    with pytest.raises(PrismError, match="Go is missing.*WARDSTREAM_RUNNER=embedded"):
+    with pytest.raises(PrismError, match=r"Go is missing.*WARDSTREAM_RUNNER=embedded"):
         build_prism(tmp_path / "cache", lambda line: None)

@@ -64,5 +64,5 @@ def test_everything_comes_up_on_the_loopback_and_ends_within_seconds_of_a_kill(h
         assert time.monotonic() < deadline, [process for process in family if _lives(process)] or taken(wanted)
         time.sleep(0.05)
 
-    assert up(home, tell=told.append) == 0, told
+    assert up(home, ("kafka", "store", "contracts", "stream"), tell=told.append) == 0, told
     assert down(home, tell=told.append) == 0
