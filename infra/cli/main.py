@@ -1,6 +1,6 @@
 """The command line `wardstream`: which commands there are, their options, and their exit codes.
 
-Holds: the wiring. Every command imports what it needs when it runs, so that `--help` is at hand at once.
+Holds: the wiring. Every command imports what it needs when it runs, so that `--help` is there at once.
 Does not hold: what a command does (one module each beside this one).
 
 Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 a wrong setting or a part that does not answer, 3 down.
@@ -8,8 +8,8 @@ Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 a wrong setting 
 
 from __future__ import annotations
 
+import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,43 +18,153 @@ import typer
 if TYPE_CHECKING:
     from warehouse.settings import Settings
 
+WRONG_SETTING = 2
+_PLAIN = {"rich_markup_mode": None, "no_args_is_help": True}
+
 app = typer.Typer(
     name="wardstream",
     help="Clinical events from Kafka into an Iceberg lakehouse: exactly once, checked, asked and alerted on. "
     "An information system, never a primary alarm.",
-    no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    **_PLAIN,
 )
-contracts_app = typer.Typer(help="Compare what the contracts declare with what is really there.", no_args_is_help=True)
-rejects_app = typer.Typer(help="Look at what did not become a row, and why.", no_args_is_help=True)
+contracts_app = typer.Typer(help="Compare what the contracts declare with what is really there.", **_PLAIN)
+rejects_app = typer.Typer(help="Look at what did not become a row, and why.", **_PLAIN)
 app.add_typer(contracts_app, name="contracts")
 app.add_typer(rejects_app, name="rejects")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 
 def settings() -> Settings:
-    """The settings of the environment, or exit 2 with what is wrong and how to mend it."""
+    """The settings of the environment, or the end of the command with what is wrong and how to mend it."""
     from warehouse.settings import SettingError, Settings
 
     try:
         return Settings.from_environment()
     except SettingError as error:
         typer.echo(f"wardstream: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(WRONG_SETTING) from None
 
 
 @app.callback()
-def _home(
+def _everywhere(
     home: Annotated[Path | None, typer.Option(help="Data folder, instead of WARDSTREAM_HOME.")] = None,
 ) -> None:
     if home is not None:
-        import os
-
         os.environ["WARDSTREAM_HOME"] = str(home)
+
+
+@app.command()
+def up(
+    parts: Annotated[str, typer.Option(help="Which, parted by commas.")] = "kafka,store,contracts,stream,dagster",
+    as_json: AsJson = False,
+) -> None:
+    """Start broker, store, stream and Dagster, wait until they are healthy, and leave them running."""
+    from infra.cli import lifecycle
+    from infra.services.supervisor import wanted_parts
+    from warehouse.settings import SettingError
+
+    try:
+        names = wanted_parts(parts)
+    except SettingError as error:
+        typer.echo(f"wardstream: {error}", err=True)
+        raise typer.Exit(WRONG_SETTING) from None
+    raise typer.Exit(lifecycle.up(settings(), names, as_json=as_json))
+
+
+@app.command()
+def down(as_json: AsJson = False) -> None:
+    """End everything `up` started: the stream drains first."""
+    from infra.cli import lifecycle
+
+    raise typer.Exit(lifecycle.down(settings(), as_json=as_json))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """How every part fares, how far the lake is behind, and why if it waits."""
+    from infra.cli import lifecycle
+
+    raise typer.Exit(lifecycle.status(settings(), as_json=as_json))
+
+
+@app.command()
+def doctor(
+    install: Annotated[bool, typer.Option("--install", help="Fetch what can be fetched.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What this machine lacks, and how to get it."""
+    from infra.cli import doctor as doctors
+
+    given = settings()
+    if install:
+        raise typer.Exit(doctors.install(given, lambda line: typer.echo(line, err=True)))
+    raise typer.Exit(doctors.doctor(given, as_json=as_json))
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed is another ward.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """See it work: a seeded ward played through every part, live, then as a summary."""
+    from infra.cli import demo as demonstration
+
+    raise typer.Exit(demonstration.demo(settings(), keep=keep, seed=seed, quiet=as_json))
+
+
+@contracts_app.command("plan")
+def contracts_plan(as_json: AsJson = False) -> None:
+    """Show what `apply` would change, and what it would refuse."""
+    from infra.cli import contracts
+
+    raise typer.Exit(contracts.plan(settings(), as_json=as_json))
+
+
+@contracts_app.command("apply")
+def contracts_apply(dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Create and widen topics and tables as the contracts declare them."""
+    from infra.cli import contracts
+
+    raise typer.Exit(contracts.apply(settings(), dry_run=dry_run, as_json=as_json))
+
+
+@contracts_app.command("lint")
+def contracts_lint(as_json: AsJson = False) -> None:
+    """Check the contracts themselves."""
+    from infra.cli import contracts
+
+    raise typer.Exit(contracts.lint(as_json=as_json))
+
+
+@contracts_app.command("docs")
+def contracts_docs(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the data dictionary is current.")] = False,
+) -> None:
+    """Write the data dictionary from the contracts."""
+    from infra.cli import contracts
+
+    raise typer.Exit(contracts.docs(check=check))
+
+
+@app.command()
+def sql(
+    statement: Annotated[str | None, typer.Argument(help="One SELECT, or @name of a kept question.")] = None,
+    named: Annotated[str | None, typer.Option(help="A kept question by its name.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the kept questions.")] = False,
+    as_of: Annotated[str | None, typer.Option(help="What was known at this time (ISO 8601).")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json, parquet or arrow.")] = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Ask the lake: a statement, a kept question, or without either a shell."""
+    from infra.cli import sql as asking
+
+    form = "json" if as_json else form
+    raise typer.Exit(asking.sql(settings(), statement, named=named, list_named=listed, as_of=as_of, format=form))
 
 
 def main() -> None:

@@ -1,0 +1,205 @@
+"""`wardstream demo`: every part started, a scripted ward played, watched live, judged, summed up.
+
+Holds: the order of events, when it is over, and what counts as missing.
+Does not hold: the parts (infra/services), the ward, the witness, the screen (infra/demonstration).
+
+The demonstration has a data folder of its own below the configured one and empties it at each start; nothing else is
+touched. Exit codes: 0 all seen, 1 something missing, 2 a part could not be started, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from infra.demonstration.inspection import Inspection, as_json
+from infra.demonstration.screen import Scene, Screen, Summary
+from infra.demonstration.ward import STREAM, WardPlay
+from infra.demonstration.witness import AlertWitness
+from infra.services.environment import environment_of
+from infra.services.home import AlreadyUpError, report_path
+from infra.services.parts import PARTS, plan_parts
+from infra.services.supervisor import TICK_SECONDS, Supervisor, SupervisorError
+from warehouse.contract import load_contracts
+from warehouse.settings import Settings
+
+LIMIT_S = 300.0
+"""From the end of the installation to the verdict that something is missing."""
+ALL_SEEN, MISSING, NOT_STARTED, INTERRUPTED = 0, 1, 2, 130
+_MARK = ".wardstream-demo"
+
+
+def demo(settings: Settings, *, keep: bool, seed: int, quiet: bool) -> int:
+    """Run the demonstration in the foreground; nothing is left running, whatever ends it."""
+    began = time.time()
+    settings = _own_home(settings)
+    parts = plan_parts(settings, PARTS, lambda line: print(line, file=sys.stderr))
+    try:
+        with Supervisor(settings, parts, tell=lambda line: None) as supervisor:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: supervisor.request_stop())
+            return _Demonstration(settings, supervisor, seed, began, quiet).run(keep)
+    except (AlreadyUpError, SupervisorError) as error:
+        print(f"wardstream demo: {error}", file=sys.stderr)
+        return NOT_STARTED
+
+
+def _own_home(settings: Settings) -> Settings:
+    """The demonstration's folder, empty. A folder that is not one of ours is never emptied."""
+    home = settings.home / "demo"
+    if home.exists() and (home / _MARK).exists():
+        shutil.rmtree(home)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / _MARK).touch()
+    return Settings.from_environment(_environment_at(settings, home))
+
+
+def _environment_at(settings: Settings, home: Path) -> dict[str, str]:
+    own = {"WARDSTREAM_HOME": str(home), "WARDSTREAM_VAULT_URI": f"sqlite:///{home / 'vault' / 'vault.sqlite'}"}
+    return environment_of(settings) | own
+
+
+class _Interrupted(Exception):
+    pass
+
+
+class _Demonstration:
+    """One run of it, driven from the main thread: the supervisor's children end with the thread that started them."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, seed: int, began: float, quiet: bool) -> None:
+        self._settings, self._supervisor, self._began = settings, supervisor, began
+        self._seed, self._quiet = seed, quiet
+        self._scene = Scene()
+        self._screen = Screen(quiet)
+        self._play: WardPlay | None = None
+        self._witness: AlertWitness | None = None
+        self._missing: list[str] = []
+
+    def run(self, keep: bool) -> int:
+        try:
+            with self._screen:
+                summary = self._perform()
+            self._conclude(summary)
+            if keep:
+                self._keep()
+        except _Interrupted:
+            return INTERRUPTED
+        finally:
+            for thread in (self._play, self._witness):
+                if thread is not None:
+                    thread.stop()
+                    thread.join(5)
+        return MISSING if self._missing else ALL_SEEN
+
+    def _perform(self) -> Summary:
+        self._until("starting the parts", lambda: self._part_states().get("stream") == "up", "the stream")
+        self._play = WardPlay(self._settings, self._seed, int(time.time() * 1000))
+        topic = load_contracts().stream("clinical.alerts").topic
+        self._witness = AlertWitness(self._settings, topic.partitions)
+        self._play.start()
+        self._witness.start()
+        self._until("playing the ward", lambda: not self._play.is_alive(), "the end of the script")
+        self._until("draining", self._all_committed, "lag 0")
+        self._until("waiting for alerts", lambda: not self._unseen(), "every alert of the script")
+        self._until("starting Dagster", lambda: self._supervisor.was_up, "Dagster")
+        return self._inspect()
+
+    def _until(self, doing: str, holds, what: str) -> None:
+        """Tick until it holds, or time is over; then `what` is missing and the next thing is tried all the same."""
+        self._scene.doing = doing
+        while not holds():
+            self._tick()
+            if self._supervisor.state == "failed":
+                raise SupervisorError(self._supervisor.reason)
+            if time.time() - self._began > LIMIT_S:
+                self._missing.append(what)
+                return
+
+    def _tick(self) -> None:
+        self._supervisor.tick()
+        if self._supervisor.stop_requested:
+            raise _Interrupted
+        self._look()
+        self._screen.show(self._scene)
+        time.sleep(TICK_SECONDS)
+
+    def _look(self) -> None:
+        """Gather what can be seen from outside."""
+        scene, report = self._scene, self._report()
+        scene.elapsed_s = time.time() - self._began
+        scene.parts = self._part_states()
+        if self._play is not None:
+            scene.sent, scene.expected = self._play.sent, len(self._play.expected)
+        if self._witness is not None:
+            scene.alerts = list(self._witness.alerts)
+            scene.unseen = len(self._unseen())
+            seen_at = self._witness.first_seen_at
+            scene.first_alert_s = seen_at - self._began if seen_at else None
+        scene.lag = report.get("lag")
+        counts, tables = report.get("counts") or {}, (report.get("lake") or {}).get("tables") or {}
+        scene.read = counts.get("messages", 0)
+        scene.rejects, scene.duplicates = counts.get("rejects", 0), counts.get("duplicates", 0)
+        scene.rows = tables.get("vitals", {}).get("rows", 0)
+
+    def _report(self) -> dict:
+        """What the stream last said; empty before its first word."""
+        try:
+            return json.loads(report_path(self._settings).read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def _part_states(self) -> dict[str, str]:
+        return {name: str(said["state"]) for name, said in self._supervisor.said().items()}
+
+    def _unseen(self) -> list:
+        return self._witness.unseen(self._play.expected)
+
+    def _all_committed(self) -> bool:
+        """Whether every message that the broker acknowledged is below the tables' vectors, alerts included."""
+        report = self._report()
+        done = (report.get("next") or {}).get(STREAM) or {}
+        return report.get("lag") == 0 and sum(done.values()) >= self._play.sent
+
+    def _inspect(self) -> Summary:
+        self._scene.doing = "judging the days"
+        self._scene.dagster_url = str(self._supervisor.said()["dagster-web"]["url"])
+        inspection = Inspection(self._settings)
+        try:
+            days = inspection.days()
+            self._missing += [f"the roll-up of {day}" for day in inspection.judge(days, self._tick)]
+            verdicts = inspection.verdicts()
+            judged = {verdict.day for verdict in verdicts}
+            self._missing += [f"the verdict on {day}" for day in days if day not in judged]
+            counts = inspection.counts()
+            self._missing += self._uncounted(counts)
+            question, answer = inspection.shown_question()
+            rejects = inspection.rejects_by_reason()
+        finally:
+            inspection.close()
+        self._look()
+        scene = replace(self._scene)
+        return Summary(scene, counts, rejects, verdicts, question, answer, self._missing, str(self._settings.home))
+
+    def _uncounted(self, counts: dict[str, int]) -> list[str]:
+        """Messages that are nowhere, or in two places."""
+        found = counts["vitals"] + counts["rejects"] + counts["duplicates"]
+        return [] if found == self._scene.sent else [f"{self._scene.sent - found:,} messages in the lake"]
+
+    def _conclude(self, summary: Summary) -> None:
+        if self._quiet:
+            print(as_json(summary.as_dict()))
+        self._screen.conclude(summary)
+
+    def _keep(self) -> None:
+        home = self._settings.home
+        self._screen.console.print(f"Still up: Dagster at {self._scene.dagster_url}. Ask the lake in another shell:")
+        self._screen.console.print(f"  wardstream --home {home} sql @alerts_by_rule", highlight=False)
+        self._screen.console.print("Ctrl-C ends it.")
+        while not self._supervisor.stop_requested:
+            self._supervisor.tick()
+            time.sleep(TICK_SECONDS)

@@ -1,0 +1,206 @@
+"""What a person sees of the demonstration: one panel while it runs, one summary at its end.
+
+Holds: layout and words. Does not hold: any fact, nor when the demonstration is over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from infra.demonstration.inspection import DayVerdict
+from infra.demonstration.witness import SeenAlert
+
+NOT_AN_ALARM = "An information system, never a primary alarm. Everything listens on 127.0.0.1 only."
+
+
+@dataclass(slots=True)
+class Scene:
+    """All that is known at one moment; zero or empty where nothing is yet. Times are seconds."""
+
+    doing: str = "starting"
+    elapsed_s: float = 0.0
+    sent: int = 0
+    read: int = 0
+    rows: int = 0
+    rejects: int = 0
+    duplicates: int = 0
+    lag: int | None = None
+    alerts: list[SeenAlert] = field(default_factory=list)
+    expected: int = 0
+    unseen: int = 0
+    parts: dict[str, str] = field(default_factory=dict)
+    dagster_url: str = ""
+    first_alert_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is left to say when it is over."""
+
+    scene: Scene
+    counts: dict[str, int]
+    rejects_by_reason: dict[str, int]
+    verdicts: list[DayVerdict]
+    question: str
+    answer: list[dict]
+    missing: list[str]
+    home: str
+
+    def as_dict(self) -> dict[str, object]:
+        """For programs."""
+        latencies = latency(self.scene.alerts)
+        return {
+            "passed": not self.missing,
+            "missing": self.missing,
+            "messages": self.scene.sent,
+            **self.counts,
+            "rejects_by_reason": self.rejects_by_reason,
+            "alerts_seen": len(self.scene.alerts),
+            "alert_latency_ms": latencies,
+            "first_alert_s": self.scene.first_alert_s,
+            "verdicts": [{"day": v.day, "passed": v.passed, "failed": v.failed, "rows": v.rows} for v in self.verdicts],
+            "dagster": self.scene.dagster_url,
+            "elapsed_s": round(self.scene.elapsed_s, 1),
+        }
+
+
+def latency(alerts: list[SeenAlert]) -> dict[str, float]:
+    """p50, p99 and most, milliseconds from the reading's append to the alert's."""
+    if not alerts:
+        return {}
+    values = np.array([alert.latency_ms for alert in alerts])
+    return {
+        "p50": float(np.percentile(values, 50)),
+        "p99": float(np.percentile(values, 99)),
+        "max": float(values.max()),
+    }
+
+
+class Screen:
+    """Shows scenes: a live panel on a terminal, a line every few seconds elsewhere, nothing for programs."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.console = Console(stderr=quiet, quiet=quiet)
+        self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self._moving else None
+        self._last_line_s = -10.0
+        self._last_doing = ""
+
+    @property
+    def _moving(self) -> bool:
+        return self.console.is_terminal and not self.console.quiet
+
+    def __enter__(self) -> Screen:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, scene: Scene) -> None:
+        if self._live:
+            self._live.update(_panel(scene))
+        elif scene.elapsed_s - self._last_line_s >= 5 or scene.doing != self._last_doing:
+            self._last_line_s, self._last_doing = scene.elapsed_s, scene.doing
+            self.console.print(_line(scene), highlight=False, soft_wrap=True)
+
+    def conclude(self, summary: Summary) -> None:
+        self.console.print(_summary(summary), highlight=False)
+
+
+def _line(scene: Scene) -> str:
+    lag = "?" if scene.lag is None else f"{scene.lag:,}"
+    return (
+        f"{scene.elapsed_s:5.0f} s  {scene.doing}: {scene.sent:,} sent, {scene.rows:,} rows, "
+        f"{scene.rejects:,} rejects, {scene.duplicates:,} duplicates, lag {lag}, {len(scene.alerts)} alerts seen"
+    )
+
+
+def _panel(scene: Scene) -> Panel:
+    figures = Table.grid(padding=(0, 3))
+    for name, value in _figures(scene):
+        figures.add_row(Text(name, style="dim"), Text(value, justify="right"))
+    parts = Text("  ").join(_part(name, state) for name, state in scene.parts.items())
+    newest = Table.grid(padding=(0, 2))
+    for alert in scene.alerts[-6:]:
+        newest.add_row(
+            Text(alert.severity, style=_STYLE.get(alert.severity, "")), alert.ward, alert.patient, alert.rule
+        )
+    body = Group(parts, Text(), figures, Text(), Text("newest alerts", style="dim"), newest)
+    return Panel(body, title=f"wardstream demo · {scene.doing} · {scene.elapsed_s:.0f} s", subtitle=NOT_AN_ALARM)
+
+
+_STYLE = {"emergency": "bold red", "urgent": "yellow", "warning": "cyan"}
+
+
+def _part(name: str, state: str) -> Text:
+    return Text(f"● {name}", style="green" if state in ("up", "done") else "yellow")
+
+
+def _figures(scene: Scene) -> list[tuple[str, str]]:
+    times = latency(scene.alerts)
+    return [
+        ("messages sent", f"{scene.sent:,}"),
+        ("messages read", f"{scene.read:,}"),
+        ("rows committed", f"{scene.rows:,}"),
+        ("rejects", f"{scene.rejects:,}"),
+        ("duplicates dropped", f"{scene.duplicates:,}"),
+        ("lag", "…" if scene.lag is None else f"{scene.lag:,}"),
+        ("alerts on Kafka", f"{len(scene.alerts):,}"),
+        ("deteriorations still to be seen", f"{scene.unseen} of {scene.expected}"),
+        ("alert latency p50 / p99", f"{times['p50']:.0f} / {times['p99']:.0f} ms" if times else "…"),
+    ]
+
+
+def _summary(summary: Summary) -> Group:
+    scene, counts, times = summary.scene, summary.counts, latency(summary.scene.alerts)
+    facts = Table(title="What became of the ward", title_justify="left", show_header=False, title_style="bold")
+    facts.add_column()
+    facts.add_column(overflow="fold")
+    severities = Counter(alert.severity for alert in scene.alerts)
+    facts.add_row("messages sent", f"{scene.sent:,}")
+    facts.add_row("rows in the lake", f"{counts['vitals']:,}")
+    facts.add_row("duplicates dropped", f"{counts['duplicates']:,}")
+    facts.add_row("rejects", f"{counts['rejects']:,}  " + _reasons(summary.rejects_by_reason))
+    facts.add_row("alerts seen on Kafka", f"{len(scene.alerts):,}  " + _reasons(dict(severities.most_common())))
+    facts.add_row("withheld by the policy", f"{counts['alerts_withheld']:,}")
+    if times:
+        facts.add_row("alert latency", f"p50 {times['p50']:.0f} ms, p99 {times['p99']:.0f} ms, append to append")
+    facts.add_row("first alert", f"{scene.first_alert_s:.0f} s after the start" if scene.first_alert_s else "none")
+    for verdict in summary.verdicts:
+        facts.add_row(f"quality gate {verdict.day}", _verdict(verdict))
+    facts.add_row("Dagster", scene.dagster_url)
+    ending = Text("Every message is in exactly one place, every deterioration was alerted on.", style="green")
+    if summary.missing:
+        ending = Text("Missing: " + "; ".join(summary.missing), style="bold red")
+    return Group(facts, Text(), _answer(summary), Text(), ending, Text(NOT_AN_ALARM, style="dim"))
+
+
+def _reasons(counted: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counted.items())
+
+
+def _verdict(verdict: DayVerdict) -> str:
+    if not verdict.passed:
+        return f"[red]red[/]: {', '.join(verdict.failed)}; the day is not rolled up"
+    judged = f"{verdict.expectations} expectations on {verdict.rows:,} rows"
+    return f"[green]passed[/]: {judged}; {verdict.minutes:,} minutes rolled up"
+
+
+def _answer(summary: Summary) -> Table:
+    shown = Table(title=f"DuckDB: {summary.question}", title_justify="left", title_style="bold")
+    columns = [name for name in (summary.answer[0] if summary.answer else {}) if not name.endswith("_at")]
+    for name in columns:
+        shown.add_column(name)
+    for row in summary.answer:
+        shown.add_row(*(str(row[name]) for name in columns))
+    return shown
