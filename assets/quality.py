@@ -37,11 +37,17 @@ def gate_asset(table: str, owners: list[str]) -> dg.AssetsDefinition:
         owners=owners,
         description=f"Verdict of {table}'s expectations on one day, kept as a row of quality_results.",
     )
-    def gate(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult]:
+    def gate(
+        context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         from assets.gate import run_gate
 
         verdict = run_gate(settings, table, date.fromisoformat(context.partition_key), now=datetime.now(UTC))
-        yield dg.MaterializeResult(metadata=_numbers(verdict), check_results=[check_result(verdict)])
+        yield check_result(verdict)
+        if not verdict.passed:
+            # Not a materialisation: what depends on it would be due, and a backfill would go on to build the day.
+            raise dg.Failure(_sentence(verdict), allow_retries=False)
+        yield dg.MaterializeResult(metadata=_numbers(verdict))
 
     return gate
 

@@ -53,6 +53,7 @@ def test_a_red_gate_stops_the_roll_up_of_its_run(lake: Lake, defs: dg.Definition
     assert (verdict.passed, verdict.partition) == (False, PARTITION)
     assert verdict.description == f"red: value_of[{HEART_RATE}]"
     assert started(result) == ["quality__vitals"]
+    assert materialised(result, GATE) == []
     assert lake.rows("vitals_by_minute") == []
 
 
