@@ -149,6 +149,19 @@ def test_alerts_of_another_version_of_a_rule_do_not_hold_back_this_one():
     assert len(restored.observe(table([reading("t0", "8867-4", 141.0, 540, 540)]))) == 2
 
 
+def test_a_score_that_only_looks_clear_because_the_lookback_cuts_it_off_ends_no_episode():
+    drowsy = [reading("t0", "80288-4", "V", minute, minute * 10 + 9) for minute in (0, 225, 455, 690)]
+    monitors = [r for minute in range(0, 720, 10) for r in whole_set(minute) if r["word"] is None]
+    readings = sorted(drowsy + monitors, key=lambda r: r["offset"])
+    going, restored = WardMonitor(), WardMonitor()
+    past = going.observe(table(readings))
+    rows = least_restore(readings, past, going.lookback)
+    assert rows[0]["event"] > drowsy[1]["event"]
+    restored.restore(table(rows), as_past(past))
+    onward = table([reading("t0", "8867-4", 80.0, 721, 9000)])
+    assert restored.observe(onward) == going.observe(onward) == []
+
+
 def test_a_withheld_opening_keeps_its_episode_through_a_restart():
     up, down = 140.0, 80.0
     minutes = [(0, up), *((m, down) for m in range(1, 13)), (13, up)]
