@@ -3,7 +3,7 @@
 Holds: the shape of a history.
 Does not hold: how it is collected (`ledger`, `kafka_log`, `lake`) or judged (`checks`).
 
-Strings that repeat are dictionary-encoded; four million messages take about 2 GiB.
+Strings that repeat are dictionary-encoded; a million messages take about 1 GiB while they are judged.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -13,11 +15,12 @@ from infra.simulator.ledger import Ledger
 from infra.simulator.player import Pace, Player, PlayReceipt
 from infra.simulator.ward import Event, play_ward
 from tests.oracle.checks import check_sent
-from tests.oracle.history import VITALS, History, log_positions
+from tests.oracle.history import VITALS, History
 from tests.oracle.kafka_log import read_topic
 from tests.oracle.ledger import read_ledger
 from tests.oracle.reading import read_messages
 
+ROOT = Path(__file__).parents[3]
 DUE_MS = [0, 1_000, 2_000, 3_000, 60_000]
 
 
@@ -87,13 +90,27 @@ def test_what_the_ledger_says_is_what_kafka_has(kafka: str, topic: str, tmp_path
     assert not check_sent(history)
 
 
-def test_a_ledger_whose_player_was_killed_is_completed_from_kafka(kafka: str, topic: str, tmp_path: Path) -> None:
-    _play({"bootstrap.servers": kafka}, topic, tmp_path / "ledger.jsonl")
-    lines = (tmp_path / "ledger.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "killed.jsonl").write_bytes(b"".join(line for line in lines if b'"result"' not in line))
+def test_the_ledger_of_a_killed_simulator_is_completed_from_kafka(kafka: str, topic: str, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    where = ["--bootstrap", kafka, "--topic", topic, "--ledger", str(path), "--rate", "4000"]
+    simulator = subprocess.Popen([sys.executable, "-m", "infra.simulator", "ward", *where], cwd=ROOT)
+    try:
+        _wait_until(lambda: path.exists() and path.stat().st_size > 500_000)
+    finally:
+        simulator.kill()
+        simulator.wait()
 
     stream = read_topic({"bootstrap.servers": kafka}, VITALS, topic, read_messages)
-    history = History({VITALS: stream}, {}, (read_ledger(tmp_path / "killed.jsonl"),))
+    ledger = read_ledger(path)
 
-    assert len(np.unique(log_positions(stream.log))) == len(stream.log)
-    assert not check_sent(history)
+    assert not ledger.finished
+    assert len(stream.log) > 100
+    assert "unknown" in ledger.sent["result"].to_pylist()
+    assert not check_sent(History({VITALS: stream}, {}, (ledger,)))
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
