@@ -1,0 +1,73 @@
+"""`python -m infra.bench p1|p2|p3|all`: run benchmarks, print a table, and everything as JSON with `--json`.
+
+Holds: arguments and their sizes. Does not hold: any measuring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+
+from rich.console import Console
+
+from infra.bench import freshness, ingest, latency
+from infra.bench.check import CheckFailedError
+from infra.bench.measured import ProcessError
+from infra.bench.report import Report, as_json, show
+
+BENCHMARKS = ("p1", "p2", "p3")
+QUICK_QUEUE_BYTES = 24 << 20
+"""In a quick run the store stands still too shortly to fill the lake's own queue."""
+
+_SIZES = {
+    # messages, rounds, seconds of P2, (before, stopped, after) of P3
+    "full": (4_000_000, 3, 60.0, (60.0, 60.0, 60.0)),
+    "quick": (400_000, 1, 20.0, (15.0, 15.0, 15.0)),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 when all asked for was measured; 1 when a correctness check or a part failed: then nothing is reported."""
+    given = _parse(sys.argv[1:] if arguments is None else arguments)
+    asked = BENCHMARKS if given.benchmark == "all" else (given.benchmark,)
+    notes = Console(stderr=True)
+    try:
+        reports = [_measure(name, given, lambda line: notes.print(line, style="dim")) for name in asked]
+    except (ProcessError, CheckFailedError, RuntimeError) as error:
+        notes.print(f"no figures: {error}", markup=False)
+        return 1
+    command = shlex.join(["python", "-m", "infra.bench", *(sys.argv[1:] if arguments is None else arguments)])
+    if given.json:
+        print(json.dumps(as_json(reports, command), indent=1))
+    else:
+        show(reports, command, Console())
+    return 0
+
+
+def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) -> Report:
+    messages, rounds, seconds, phases = _SIZES["quick" if given.quick else "full"]
+    if name == "p1":
+        return ingest.measure(given.messages or messages, given.rounds or rounds, progress)
+    if name == "p2":
+        return freshness.measure(given.seconds or seconds, progress)
+    times = latency.Times(*([given.seconds] * 3 if given.seconds else phases))
+    queue_bytes = QUICK_QUEUE_BYTES if given.quick else None
+    return latency.measure(times, tuple(given.rate or latency.RATES), queue_bytes, progress)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("benchmark", choices=(*BENCHMARKS, "all"))
+    parser.add_argument("--messages", type=int, help="P1: length of the backlog")
+    parser.add_argument("--rounds", type=int, help="P1: rounds of ours and bare")
+    parser.add_argument("--seconds", type=float, help="P2: of load; P3: of each of its three phases")
+    parser.add_argument("--rate", type=float, action="append", help="P3: messages a second (may be given again)")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument("--json", action="store_true", help="everything as JSON on standard output")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
