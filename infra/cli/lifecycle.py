@@ -183,7 +183,10 @@ def _print_table(found: dict[str, Any]) -> None:
         if found["reason"]:
             console.print(f"last reason: {found['reason']}", highlight=False, markup=False)
         return
-    table = Table("part", "state", "since (UTC)", "restarts", "process")
+    table = Table()
+    table.add_column("part", no_wrap=True)
+    for heading in ("state", "since (UTC)", "restarts", "process"):
+        table.add_column(heading)
     table.add_column("at", overflow="fold")
     table.add_column("reason", overflow="fold")
     for part in found["parts"]:
