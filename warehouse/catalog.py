@@ -35,8 +35,9 @@ CATALOG_NAME = "wardstream"
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
-REQUEST_SECONDS = 20
-STORE_ATTEMPTS = 3
+REQUEST_SECONDS = 10
+"""After so long without a byte a request to the store is given up. A PUT of Arrow's repeats that three times more."""
+STORE_ATTEMPTS = 2
 
 
 class TableMismatchError(Exception):
@@ -144,9 +145,14 @@ def _sql_catalog(uri: str, settings: Settings) -> Catalog:
 
 def _rest_catalog(uri: str, settings: Settings) -> Catalog:
     parts = urlsplit(uri)
-    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    credential = {"credential": f"{parts.username}:{parts.password}"} if parts.username else {}
-    return RestCatalog(CATALOG_NAME, uri=address, **credential, **_store_properties(settings))
+    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+    options = {"uri": address, **_store_properties(settings)}
+    if parts.username:
+        options |= {
+            "credential": f"{parts.username}:{parts.password}",
+            "oauth2-server-uri": f"{address}/v1/oauth/tokens",
+        }
+    return RestCatalog(CATALOG_NAME, **options)
 
 
 def _store_properties(settings: Settings) -> dict[str, str]:

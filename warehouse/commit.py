@@ -129,8 +129,9 @@ class FencedTable:
         catalog: from `open_catalog`. identifier: (namespace, name).
         writer: who commits, for the summary: host, process, whatever tells two writers apart. No personal data.
         clock: the time, aware; only for the snapshot's timestamp.
-        stop: set by the caller to end waiting for store or catalog. patience_seconds: when waiting ends anyway.
-            In both cases `StoreUnavailableError` is raised, and the same call may be made again later by anybody.
+        stop: set by the caller to end waiting for store or catalog. patience_seconds: waiting ends anyway after so
+            much of it, the time that failing requests took aside. In both cases `StoreUnavailableError` is raised, and
+            the same call may be made again later by anybody.
         progress: told each step as it begins (`load`, `stage`, `manifest`, `swap`, `landed`, `wait`): for health pages
             and for crash tests.
         kept_snapshots: how many the table has at most after a commit, those that branches and tags name aside.

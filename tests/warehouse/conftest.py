@@ -1,16 +1,25 @@
-"""Lakes for the warehouse's tests: on a local folder (no server), on the worker's real store, on PostgreSQL."""
+"""Lakes for the warehouse's tests: on a local folder (no server), on the worker's real store, on other catalogs."""
 
 from __future__ import annotations
 
+import shutil
 import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from infra.services.processes import Child
+from infra.services.store import EmbeddedStore
+from tests.conftest import READER, WRITER
 from tests.conftest_postgres import postgres
 from warehouse.settings import Settings
 
 __all__ = ["postgres"]
+
+REST_PORT = 81
+"""The store's own REST catalog listens so many above the port base; the product leaves it closed."""
 
 
 def lake_settings(home: Path, warehouse: str, **environment: str) -> Settings:
@@ -38,12 +47,41 @@ def store_lake(tmp_path: Path, store: str) -> Settings:
     return lake_settings(tmp_path / "home", place, WARDSTREAM_S3_ENDPOINT=store)
 
 
-@pytest.fixture(params=["folder", "store", "postgres"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Each kind of lake in turn: folder and SQLite, store and SQLite, store and PostgreSQL."""
-    if request.param == "postgres":
-        place = f"s3://warehouse/{uuid.uuid4().hex[:10]}"
-        uri, endpoint = request.getfixturevalue("postgres"), request.getfixturevalue("store")
-        environment = {"WARDSTREAM_CATALOG_URI": uri, "WARDSTREAM_S3_ENDPOINT": endpoint}
-        return lake_settings(tmp_path / "home", place, **environment)
+@pytest.fixture
+def postgres_lake(tmp_path: Path, store: str, postgres: str) -> Settings:
+    """A lake on this worker's store, catalog in PostgreSQL."""
+    place = f"s3://warehouse/{uuid.uuid4().hex[:10]}"
+    return lake_settings(tmp_path / "home", place, WARDSTREAM_S3_ENDPOINT=store, WARDSTREAM_CATALOG_URI=postgres)
+
+
+@pytest.fixture(scope="session")
+def rest_catalog(
+    tmp_path_factory: pytest.TempPathFactory, free_port_base: Callable[[], int]
+) -> Iterator[dict[str, str]]:
+    """Environment of a store of its own whose REST catalog is open."""
+    folder = tmp_path_factory.mktemp("rest")
+    base = free_port_base()
+    embedded = EmbeddedStore(folder, base, "warehouse", WRITER, READER)
+    program = embedded.program(folder / "store.log")
+    kept = [flag for flag in program.command if not flag.startswith("-s3.port.iceberg=")]
+    opened = (*kept, f"-s3.port.iceberg={base + REST_PORT}", "-tableBucket=lakehouse")
+    child = Child.start(replace(program, command=opened))
+    try:
+        child.wait_ready()
+        address = f"http://{WRITER[0]}:{WRITER[1]}@127.0.0.1:{base + REST_PORT}"
+        yield {"WARDSTREAM_S3_ENDPOINT": embedded.endpoint, "WARDSTREAM_CATALOG_URI": address}
+    finally:
+        child.kill()
+        shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+@pytest.fixture
+def rest_lake(tmp_path: Path, rest_catalog: dict[str, str]) -> Settings:
+    """A lake on a store whose own REST catalog keeps the tables."""
+    return lake_settings(tmp_path / "home", "s3://lakehouse", **rest_catalog)
+
+
+@pytest.fixture(params=["folder", "store", "postgres", "rest"])
+def lake(request: pytest.FixtureRequest) -> Settings:
+    """Each kind of lake in turn."""
     return request.getfixturevalue(f"{request.param}_lake")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import PyArrowFile
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Operation
@@ -44,6 +45,7 @@ from warehouse.commit import (
     VectorMissingError,
 )
 from warehouse.lake_session import open_session
+from warehouse.object_store import _NewObject
 from warehouse.offsets import Interval, Placement, decode_intervals, decode_vector
 from warehouse.settings import Settings
 
@@ -540,6 +542,20 @@ def test_old_metadata_files_are_swept(lake: Settings, monkeypatch: pytest.Monkey
     head = loaded(lake, identifier)
     assert not head.io.new_input(first).exists()
     assert all(head.io.new_input(entry.metadata_file).exists() for entry in head.metadata.metadata_log)
+
+
+def test_a_commit_of_one_day_writes_four_objects_and_reads_one(
+    store_lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data, manifest, manifest list, metadata; and the catalog reads the metadata that it replaces."""
+    table, _ = started(store_lake)
+    table.commit(readings(0, 5), [interval(0, 5)])
+    requests: list[str] = []
+    create, open_ = _NewObject.create, PyArrowFile.open
+    monkeypatch.setattr(_NewObject, "create", lambda f, overwrite=False: requests.append("put") or create(f, overwrite))
+    monkeypatch.setattr(PyArrowFile, "open", lambda f, seekable=True: requests.append("get") or open_(f, seekable))
+    table.commit(readings(5, 9), [interval(5, 9)])
+    assert sorted(requests) == ["get", *["put"] * 4]
 
 
 def test_duckdb_reads_what_was_committed(store_lake: Settings) -> None:
