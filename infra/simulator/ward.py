@@ -98,20 +98,24 @@ class _Monitor:
     def read(self, signal: Signal, at_ms: int) -> Reading:
         patient, rng = self.patient, self.rng
         self.seq += 1
-        value, text, unit = None, None, signal.unit
-        if signal in OBSERVED:
-            text = self.physiology.observation(signal, at_ms)
-            if signal is OXYGEN and patient.charts_flow:
-                value, unit, text = 6.0 if text == "oxygen" else 0.0, "L/min", None
-        else:
-            value = self.physiology.value(signal, at_ms)
-        if signal is TEMPERATURE and patient.sends_fahrenheit:
-            value, unit = round(value * 9 / 5 + 32, 1), "[degF]"
+        value, text, unit = self._measure(signal, at_ms)
         received_ms = at_ms + rng.randrange(50, 900) if patient.has_gateway else None
         return Reading(
             _uuid(rng), patient.patient_id, patient.device_id, patient.ward, signal.code,
             value, text, unit, at_ms + patient.clock_skew_ms, received_ms, self.seq,
         )  # fmt: skip
+
+    def _measure(self, signal: Signal, at_ms: int) -> tuple[float | None, str | None, str | None]:
+        """Value, word, unit, as this monitor charts them."""
+        if signal in OBSERVED:
+            word = self.physiology.observation(signal, at_ms)
+            if signal is OXYGEN and self.patient.charts_flow:
+                return 6.0 if word == "oxygen" else 0.0, None, "L/min"
+            return None, word, None
+        value = self.physiology.value(signal, at_ms)
+        if signal is TEMPERATURE and self.patient.sends_fahrenheit:
+            return round(value * 9 / 5 + 32, 1), None, "[degF]"
+        return value, None, signal.unit
 
 
 class _Ward:

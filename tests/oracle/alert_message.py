@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from .reading import Unreadable, _micros
+from .reading import Unreadable, micros
 
 ALERT_SCHEMA = pa.schema(
     [
@@ -49,9 +49,9 @@ def _alert(value: bytes | None) -> dict:
                 name: alert[name] for name in ("alert_id", "rule", "rule_version", "severity", "level", "subject_token")
             },
             "patient_id": alert["patient"]["patient_id"],
-            "episode_start": _micros(alert["episode_start"]),
-            "expires_at": _micros(alert["expires_at"]),
-            "processed": _micros(alert["times"]["processed"]),
+            "episode_start": micros(alert["episode_start"]),
+            "expires_at": micros(alert["expires_at"]),
+            "processed": micros(alert["times"]["processed"]),
             "withheld_because": alert.get("withheld_because"),
             "source_topic_id": source["topic_id"],
             "source_partition": source["partition"],

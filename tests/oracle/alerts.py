@@ -135,11 +135,9 @@ class _RuleOfSubject:
         if level:
             return self._alerting(level, clock_ms, place)
         if episode is not None:
-            if not clear:
-                episode.clear_since_ms = None
-            elif episode.clear_since_ms is None:
-                episode.clear_since_ms = clock_ms
-            rearmed = clear and clock_ms - episode.clear_since_ms >= REARM_MS
+            since_ms = clock_ms if episode.clear_since_ms is None else episode.clear_since_ms
+            episode.clear_since_ms = since_ms if clear else None
+            rearmed = clear and clock_ms - since_ms >= REARM_MS
             if rearmed or clock_ms - episode.last_alerting_ms > LAPSE_MS:
                 self._episode = None
         return None

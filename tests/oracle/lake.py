@@ -6,7 +6,7 @@ Does not hold: the product's own way of opening any of them.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,8 +70,8 @@ def _read(name: str, table: Table, session: duckdb.DuckDBPyConnection) -> LakeTa
     reader = table.scan(selected_fields=columns).to_arrow_batch_reader()
     chunks = [_compact(pa.Table.from_batches([batch])) for batch in reader]
     rows = pa.concat_tables(chunks).unify_dictionaries() if chunks else _compact(reader.schema.empty_table())
-    counted = session.execute("SELECT count(*) FROM iceberg_scan(?)", [table.metadata_location]).fetchone()
-    return LakeTable(name, rows, _vector(table), counted[0])
+    counted = session.execute("SELECT count(*) FROM iceberg_scan(?)", [table.metadata_location]).fetchall()
+    return LakeTable(name, rows, _vector(table), counted[0][0])
 
 
 def _compact(chunk: pa.Table) -> pa.Table:
@@ -101,8 +101,8 @@ def _vector(table: Table) -> Vector:
 def _duckdb(place: LakePlace) -> duckdb.DuckDBPyConnection:
     session = duckdb.connect()
     for extension in ("avro", "httpfs", "iceberg"):
-        package = importlib.util.find_spec(f"duckdb_extension_{extension}")
-        found = next(Path(package.origin).parent.glob(f"extensions/*/{extension}.duckdb_extension"))
+        package = importlib.import_module(f"duckdb_extension_{extension}")
+        found = next(Path(str(package.__file__)).parent.glob(f"extensions/*/{extension}.duckdb_extension"))
         session.execute(f"LOAD '{found}'")
     endpoint = urlsplit(place.s3_endpoint)
     session.execute(

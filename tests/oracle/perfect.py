@@ -66,7 +66,12 @@ class Fact(NamedTuple):
         return (self.person or "device:MON-9").encode()
 
     def message(self) -> bytes:
-        said = {"event_id": self.event_id, "patient_id": self.person, "device_id": "MON-9", "ward": "ICU-1"}
+        said: dict[str, Any] = {
+            "event_id": self.event_id,
+            "patient_id": self.person,
+            "device_id": "MON-9",
+            "ward": "ICU-1",
+        }
         said |= {"code": self.code, "event_time": iso(self.event_ms), "received_at": None, "seq": int(self.event_id)}
         said |= {"text_value": self.value} if isinstance(self.value, str) else {"value": self.value, "unit": self.unit}
         whole = json.dumps(said).encode()
@@ -119,7 +124,7 @@ def perfect_history() -> History:
     decided = offline.recompute(vitals, {})
     streams = {VITALS: _vitals_stream(told, offsets)}
     tables = {"vitals": _lake_table("vitals", vitals, streams[VITALS])}
-    persons = {fact.token: fact.person for fact in told if fact.token}
+    persons = {fact.token: fact.person for fact in told if fact.token and fact.person}
     for name, wanted in ((ALERTS, False), (WITHHELD, True)):
         mine = [decision for decision in decided if (decision.withheld_because is not None) == wanted]
         streams[name] = _alert_stream(name, mine, persons)

@@ -53,7 +53,6 @@ NUMERIC = {
     "3151-8": ("L/min", _FLOW, 0, 100),
 }
 WORDS = {"80288-4": frozenset("ACVPU"), "3151-8": frozenset(("air", "oxygen"))}
-FLOW_CODE = "3151-8"
 PULSATILE = frozenset(("8867-4", "59408-5", "8480-6", "8462-4", "8478-0"))
 """Signals in which zero means that the probe is off, not that the patient has none."""
 
@@ -100,7 +99,7 @@ _NOTHING = (None,) * (len(ROW_SCHEMA) - 1)
 def _row(key: bytes | None, value: bytes | None, appended_us: int) -> tuple:
     person = _person(key)
     message = _object(value)
-    code, event_us = message["code"], _micros(message["event_time"])
+    code, event_us = message["code"], micros(message["event_time"])
     if not EARLIEST_US <= event_us <= appended_us + AHEAD_US:
         raise Unreadable("implausible_time")
     if message.get("patient_id") != person:
@@ -109,7 +108,7 @@ def _row(key: bytes | None, value: bytes | None, appended_us: int) -> tuple:
     received = message.get("received_at")
     return (
         None, message["event_id"], person, message.get("device_id"), message.get("ward"), code, number, text, unit,
-        flag, event_us, None if received is None else _micros(received), message.get("seq"),
+        flag, event_us, None if received is None else micros(received), message.get("seq"),
     )  # fmt: skip
 
 
@@ -185,8 +184,8 @@ def _flag(code: str, number: float, low: float, high: float) -> str | None:
 _seconds: dict[str, int] = {}
 
 
-def _micros(text: str) -> int:
-    """Microseconds since 1970 of an ISO 8601 time with its offset from UTC."""
+def micros(text: str) -> int:
+    """Microseconds since 1970 of an ISO 8601 time with its offset from UTC. Raises `Unreadable` for anything else."""
     if len(text) == 24 and text[19] == "." and text[23] == "Z" and text[20:23].isdecimal():
         second = _seconds.get(text[:19])
         if second is None:
