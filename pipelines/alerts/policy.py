@@ -139,22 +139,24 @@ class Episodes:
         return decisions
 
     def recall(self, alerts: Iterable[PastAlert]) -> None:
-        """Take up the newest episode of each pair, and its last alert sent, from alerts in position order."""
+        """Take up the newest episode of each pair, and its last alert sent, from alerts in any order."""
         for alert in alerts:
             episode = self._open.get(alert.pair)
             if episode is None or episode.start_ms < alert.episode_start_ms:
                 episode = self._open[alert.pair] = _Episode(alert.episode_start_ms, alert.clock_ms)
-            if alert.withheld_because is None:
-                self._last_sent[alert.pair] = (alert.clock_ms, alert.level)
             if alert.episode_start_ms == episode.start_ms:
                 _note(episode, alert)
+            if alert.withheld_because is None:
+                # Of two sent at the same clock, the later one is the higher: it was a rise.
+                sent = (alert.clock_ms, alert.level)
+                self._last_sent[alert.pair] = max(sent, self._last_sent.get(alert.pair, sent))
         self._watch(np.fromiter(self._open, np.int64, len(self._open)))
 
     def follow(self, batches: Iterable[Findings]) -> None:
-        """Carry recalled episodes on through the findings after their newest alert, deciding nothing.
+        """Carry recalled episodes on through the findings of the lookback, deciding nothing.
 
-        A pair that alerts here has its episode open, whatever clear findings came before: had it ended, the alerting
-        finding would have opened another, and its alert would be the newest.
+        At the newest alert of a pair its episode was open. So it was at every alerting finding since, whatever clear
+        ones came between: had it ended, that finding would have opened another, and its alert would be the newest.
         """
         recalled = dict(self._open)
         for batch in batches:

@@ -8,7 +8,7 @@ A threshold looks only at the readings of its own signal; NEWS2 looks at every m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,7 +30,6 @@ _NEWS2_ROWS = [INDEX[parameter.signal.code] for parameter in news2.PARAMETERS]
 _THRESHOLD_SEVERITY = {thresholds.WARNING: "warning", thresholds.CRITICAL: "urgent"}
 _NEWS2_SEVERITY = {1: "warning", 2: "urgent", 3: "emergency"}
 _REPLAY_ROWS = 100_000
-_NO_ALERT = np.iinfo(np.int64).max  # no offset is behind it
 
 
 class WardMonitor:
@@ -79,26 +78,11 @@ class WardMonitor:
             past: rows of the tables `alerts` and `alerts_withheld`, triggered below the position to go on from, in
                 any order, repeated or not: all of the newest episode of every rule and subject, withheld ones too
                 (else an episode whose first alert was withheld would begin anew), and the newest one sent. Columns
-                `rule`, `rule_version`, `subject_token`, `level`, `episode_start`, `effective_at`,
-                `source_partition`, `source_offset`, `withheld_because`.
+                `rule`, `rule_version`, `subject_token`, `level`, `episode_start`, `effective_at`, `withheld_because`.
         """
-        alerts = sorted(self._past_alerts(past), key=lambda found: found[0])
-        self._episodes.recall(alert for _, alert in alerts)
-        newest_offset = {alert.pair: offset for offset, alert in alerts}
-        self._episodes.follow(self._findings_behind(rows, newest_offset))
-
-    def _findings_behind(self, rows: pa.Table, newest_offset: Mapping[int, int]) -> Iterator[Findings]:
-        """Findings behind the newest alert of their pair, a slice of the rows at a time; no other pair's.
-
-        Offsets compare, since all of a subject's readings are in one partition.
-        """
-        for start in range(0, len(rows), _REPLAY_ROWS):
-            batch = rows.slice(start, _REPLAY_ROWS)
-            findings, scene = self._find(batch)
-            offset = batch["kafka_offset"].to_numpy()[scene.moments.row[findings.moment]]
-            pairs, inverse = np.unique(findings.pair, return_inverse=True)
-            newest = np.array([newest_offset.get(pair, _NO_ALERT) for pair in pairs.tolist()], np.int64)
-            yield findings.take(np.flatnonzero(offset > newest[inverse]))
+        self._episodes.recall(self._past_alerts(past))
+        slices = (rows.slice(start, _REPLAY_ROWS) for start in range(0, len(rows), _REPLAY_ROWS))
+        self._episodes.follow(self._find(batch)[0] for batch in slices)
 
     def _find(self, rows: pa.Table) -> tuple[Findings, _Scene]:
         """The findings of all rules after each of the rows that counts."""
@@ -116,15 +100,14 @@ class WardMonitor:
         )
         return findings, _Scene(moments, score)
 
-    def _past_alerts(self, past: pa.Table) -> Iterable[tuple[int, PastAlert]]:
-        """Alerts of the rules in force, each behind the offset of its reading."""
+    def _past_alerts(self, past: pa.Table) -> Iterator[PastAlert]:
+        """Alerts of the rules in force."""
         starts, clocks = milliseconds(past["episode_start"]), milliseconds(past["effective_at"])
         for row, start, clock in zip(past.to_pylist(), starts.tolist(), clocks.tolist(), strict=True):
             rule = _RULE_OF_NAME.get(row["rule"])
             if rule is not None and row["rule_version"] == _version(rule):
                 pair = self._newest.slot(row["subject_token"]) * _RULES + rule
-                alert = PastAlert(pair, row["level"], start, clock, row["withheld_because"])
-                yield row["source_offset"], alert
+                yield PastAlert(pair, row["level"], start, clock, row["withheld_because"])
 
     def _alert(self, decision: Decision, scene: _Scene, context: _Context, nth: int) -> Alert:
         slot, rule = divmod(decision.pair, _RULES)

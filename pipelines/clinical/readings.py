@@ -76,7 +76,7 @@ def _dictionary(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """int64[n] index of each value in the returned values, -1 for null."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    encoded = column.unify_dictionaries().combine_chunks()
+    encoded = column.combine_chunks()
     indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return indices.astype(np.int64), encoded.dictionary
 

@@ -176,6 +176,19 @@ def test_a_withheld_opening_keeps_its_episode_through_a_restart():
     assert [(a.alert_id, a.withheld_because, a.offset) for a in again] == [(alerts[1].alert_id, None, 30)]
 
 
+def test_the_cool_down_after_a_restart_counts_from_the_last_alert_sent():
+    up, higher, down = 112.0, 140.0, 80.0
+    told = [(0, higher), (1, down), (39, down), (40, up), (41, down), (52, down)]
+    readings = [reading("t0", "8867-4", value, minute, minute) for minute, value in told]
+    past = [a for a in WardMonitor().observe(table(readings)) if a.rule == "threshold.heart_rate"]
+    assert [(a.level, a.withheld_because) for a in past] == [(2, None), (1, None)]
+    for order in (past, past[::-1]):
+        restored = WardMonitor()
+        restored.restore(table(readings), as_past(order))
+        again = restored.observe(table([reading("t0", "8867-4", up, 60, 60)]))
+        assert [(a.level, a.withheld_because) for a in again] == [(1, "cool_down")]
+
+
 @pytest.mark.parametrize("missing", ["token", "patient"])
 def test_a_reading_without_a_patient_is_never_scored(missing):
     rows = table([reading(None if missing == "token" else "t0", "8867-4", 200.0, 0, 0)])

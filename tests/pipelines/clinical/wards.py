@@ -116,8 +116,6 @@ def as_past(alerts):
             "level": pa.array([a.level for a in alerts], pa.int32()),
             "episode_start": time(lambda a: a.episode_start_ms),
             "effective_at": time(lambda a: a.effective_ms),
-            "source_partition": pa.array([a.partition for a in alerts], pa.int32()),
-            "source_offset": pa.array([a.offset for a in alerts], pa.int64()),
             "withheld_because": pa.array([a.withheld_because for a in alerts], pa.string()),
         }
     )
