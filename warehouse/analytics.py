@@ -14,7 +14,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +39,8 @@ from warehouse.vocabulary import CODES
 
 SYSTEM_TIMES = ("ingest_time", "evaluated_at")
 VOCABULARY = "codes"
+BATCH_ROWS = 100_000
+ANSWER_BYTES = 1 << 30
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -48,7 +50,7 @@ class StatementFailed(RuntimeError):
 
 
 class LakeUnavailable(RuntimeError):
-    """The catalogue or the object store did not answer, or refused this session's credential."""
+    """The catalog or the object store did not answer, or refused this session's credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,8 @@ class Analytics:
         return open_catalog(self._settings)
 
     def _serialised(self, sql: str) -> str:
-        if "\0" in sql:
-            raise StatementRefused("it holds a NUL character")
+        if "\0" in sql or any("\ud800" <= letter <= "\udfff" for letter in sql):
+            raise StatementRefused("it holds a NUL or half a character")
         with self._parser.cursor() as cursor:
             query = "SELECT json_serialize_sql(?::VARCHAR, skip_default := true)"
             return cursor.execute(query, [sql]).fetchall()[0][0]
@@ -135,8 +137,11 @@ class Analytics:
             cursor.register(name, self.tables[name].empty_table())
             return None
         except (SQLAlchemyError, RESTError, OSError) as error:
-            raise LakeUnavailable(_unavailable("catalogue", error)) from None
-        _run(cursor, f"CREATE TEMP VIEW {name} AS FROM iceberg_scan({quoted(table.metadata_location)}){condition}")
+            raise LakeUnavailable(_unavailable("catalog", type(error).__name__)) from None
+        with _translated():
+            cursor.execute(
+                f"CREATE TEMP VIEW {name} AS FROM iceberg_scan({quoted(table.metadata_location)}){condition}"
+            )
         snapshot = table.current_snapshot()
         return snapshot.snapshot_id if snapshot else None
 
@@ -168,13 +173,21 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={**closed, "threads": 1})
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None = None) -> pa.Table:
+def _run(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None) -> pa.Table:
+    """The answer, read as it comes: what a session hands out does not count towards its bound on memory."""
     with _translated(), _interruptible(cursor):
-        return cursor.execute(sql, parameters).to_arrow_table()
+        reader = cursor.execute(sql, parameters).to_arrow_reader(BATCH_ROWS)
+        batches, size = [], 0
+        for batch in reader:
+            size += batch.nbytes
+            if size > ANSWER_BYTES:
+                raise StatementFailed(f"its answer is larger than {ANSWER_BYTES >> 20} MiB; aggregate, or narrow it")
+            batches.append(batch)
+        return pa.Table.from_batches(batches, reader.schema)
 
 
 @contextmanager
-def _interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def _interruptible(cursor: duckdb.DuckDBPyConnection) -> Generator[None]:
     """Let Ctrl-C end the statement: DuckDB's own answer to the signal can leave the cursor waiting for ever."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -195,33 +208,37 @@ def _interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn DuckDB's errors, which print values, into ours, which do not."""
+def _translated() -> Generator[None]:
+    """Turn DuckDB's errors, which print values, into ours, which do not.
+
+    A failure past an answer's first batch comes as pyarrow's OSError with DuckDB's text.
+    """
     try:
         yield
-    except duckdb.IOException as error:
-        raise LakeUnavailable(_unavailable("object store", error)) from None
-    except duckdb.Error as error:
-        raise StatementFailed(_explained(error)) from None
+    except (duckdb.Error, OSError) as error:
+        raise _told(str(error)) from None
 
 
-_EXPLAINED: dict[type[duckdb.Error], str] = {
-    duckdb.ConversionException: "a value does not fit the type it is cast to; use try_cast",
-    duckdb.OutOfRangeException: "a number or time is out of its type's range; cast to a wider type",
-    duckdb.OutOfMemoryException: f"it needs more than {MEMORY} of memory; narrow it by time, ward or code",
-    duckdb.InvalidInputException: "an argument or parameter is missing or does not fit",
+_EXPLAINED = {
+    "Conversion": "a value does not fit the type it is cast to; use try_cast",
+    "Out of Range": "a number or time is out of its type's range; cast to a wider type",
+    "Out of Memory": f"it needs more than {MEMORY} of memory; narrow it by time, ward or code",
+    "Invalid Input": "an argument or parameter is missing or does not fit",
 }
 
 
-def _explained(error: duckdb.Error) -> str:
-    """A sentence without values: names and types where the binder complains, else the kind of failure."""
-    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException)):
-        return str(error).split("\n\nLINE", 1)[0].replace("\n", " ")
-    return _EXPLAINED.get(type(error), f"it failed with {type(error).__name__}")
+def _told(text: str) -> StatementFailed | LakeUnavailable:
+    """Names and types where the binder complains; otherwise the kind of failure alone, since its text holds values."""
+    kind = text.partition(" Error:")[0]
+    if kind in ("IO", "HTTP"):
+        return LakeUnavailable(_unavailable("object store", kind))
+    if kind in ("Binder", "Catalog"):
+        return StatementFailed(text.split("\n\nLINE", 1)[0].replace("\n", " "))
+    shown = kind if kind.replace(" ", "").isalpha() and len(kind) < 30 else "unknown"
+    return StatementFailed(_EXPLAINED.get(kind, f"it failed ({shown} error)"))
 
 
-def _unavailable(part: str, error: Exception) -> str:
-    kind = type(error).__name__
+def _unavailable(part: str, kind: str) -> str:
     return f"the {part} did not answer ({kind}); `wardstream status` shows what is up, `wardstream up` starts it"
 
 

@@ -1,7 +1,7 @@
 """The words a statement may use: functions, table functions and data types, by what they are for.
 
 Holds: names only, lower case; what is not here does not exist for a statement (`statement_guard.py`).
-Does not hold: any function that reads a file, a setting, a variable, the catalogue, an extension or the
+Does not hold: any function that reads a file, a setting, a variable, the catalog, an extension or the
 environment, that takes the name of a function or SQL text as an argument, that sleeps, logs, raises a chosen
 message, or changes the session (`setseed`, `nextval`).
 """
@@ -95,4 +95,4 @@ DATA_TYPES: frozenset[str] = frozenset(
         "TIMESTAMP_NS", "INTERVAL", "LIST", "ARRAY", "STRUCT", "MAP",
     }
 )  # fmt: skip
-"""Types a statement may cast to, as the parser names them; a type known only by a catalogue's name is none."""
+"""Types a statement may cast to, as the parser names them; a type known only by a catalog's name is none."""

@@ -85,10 +85,18 @@ _EXPRESSIONS = {
     "COMPARISON": {"left": "expression", "right": "expression"},
     "BETWEEN": {"input": "expression", "lower": "expression", "upper": "expression"},
     "CONJUNCTION": {"children": "expressions"},
-    "OPERATOR": {"children": "expressions"},
+    "OPERATOR": {"type": "operator", "children": "expressions"},
     "CASE": {"case_checks": "cases", "else_expr": "expression"},
     "CAST": {"child": "expression", "cast_type": "data_type", "try_cast": "plain"},
 }  # fmt: skip
+
+_OPERATORS = frozenset(
+    {
+        "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_NOT", "OPERATOR_COALESCE", "OPERATOR_TRY",
+        "OPERATOR_UNPACK", "COMPARE_IN", "COMPARE_NOT_IN", "ARRAY_EXTRACT", "ARRAY_SLICE", "STRUCT_EXTRACT",
+        "GROUPING_FUNCTION",
+    }
+)  # fmt: skip
 
 _MODIFIERS = {
     "ORDER_MODIFIER": {"orders": "orders"},
@@ -104,8 +112,8 @@ _CTE = {"query": "subquery", "aliases": "plain", "materialized": "plain"}
 
 _REMEDIES = {
     "at_clause": "time travel is by system time; give the moment as as-of",
-    "schema_name": "name a table alone, without a schema or catalogue",
-    "catalog_name": "name a table alone, without a schema or catalogue",
+    "schema_name": "name a table alone, without a schema or catalog",
+    "catalog_name": "name a table alone, without a schema or catalog",
     "SHOW_REF": "DESCRIBE, SHOW and SUMMARIZE are no SELECT; the shell's .tables lists tables and columns",
     "PIVOT": "write the columns out with FILTER or CASE",
     "DEFAULT": "write the value",
@@ -252,6 +260,10 @@ class _Walk:
     def function(self, name: str, _: Scope) -> None:
         if name.lower() not in FUNCTIONS or not name.isascii():
             raise self.refusal(f"function {_shown(name)} is not allowed")
+
+    def operator(self, kind: str, _: Scope) -> None:
+        if kind not in _OPERATORS:
+            raise self.refusal(f"{_spoken(kind)} is not allowed")
 
     def built_in(self, schema: str, _: Scope) -> None:
         if schema != "main":

@@ -116,7 +116,8 @@ def _aligned(rows: pa.Table) -> str:
     cells = [[_cell(value) for value in row.values()] for row in _rows(rows.slice(0, SHOWN_ROWS))]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     right = [_is_number(field.type) for field in rows.schema]
-    lines = [_line(row, widths, right) for row in [names, ["─" * width for width in widths], *cells]]
+    rule: list[str] = ["─" * width for width in widths]
+    lines = [_line(row, widths, right) for row in [names, rule, *cells]]
     if rows.num_rows > SHOWN_ROWS:
         lines.append(f"… {rows.num_rows - SHOWN_ROWS:,} more rows; --format csv prints all")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from infra.cli.answers import BINARY, FORMATS, printable
 
@@ -55,10 +55,10 @@ def sql(
     from warehouse.named_queries import named_queries
 
     if list_named:
-        _print(_listed(named_queries()))
+        print(_listed(named_queries()))
         return ANSWERED
     try:
-        view = View(_moment(as_of) if as_of else None, _known_format(format))
+        view = View(moment(as_of) if as_of else None, _known_format(format))
     except ValueError as error:
         return _refuse(error)
     with Analytics(settings) as analytics:
@@ -129,7 +129,7 @@ def _listed(queries: dict[str, NamedQuery]) -> str:
     return "\n".join(f"@{name}\n    {query.question}\n    a row: {query.grain}" for name, query in queries.items())
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -147,13 +147,14 @@ def _known_format(name: str) -> str:
 
 
 def _shell(analytics: Analytics, view: View) -> int:
-    """Read statements until `.quit` or the end of input; returns the last statement's exit code when not at a terminal,
-    so that a script piped in fails as one given as an argument does."""
-    at_terminal = sys.stdin.isatty()
-    if at_terminal:
-        _tell("read-only; .help shows what there is")
-        _complete(analytics)
-    return _conversation(analytics, view, input if at_terminal else _silent_input)
+    """Read statements until `.quit` or the end of input. A script piped in ends with its last statement's code, as one
+    given as an argument does."""
+    if not sys.stdin.isatty():
+        return _conversation(analytics, view, _silent_input)
+    _tell("read-only; .help shows what there is")
+    _complete(analytics)
+    _conversation(analytics, view, input)
+    return ANSWERED
 
 
 def _conversation(analytics: Analytics, view: View, read: Callable[[str], str]) -> int:
@@ -192,15 +193,15 @@ def _command(analytics: Analytics, line: str, view: View) -> int:
     word, _, rest = line.partition(" ")
     try:
         if word == ".tables":
-            _print("\n".join(f"{name}: {', '.join(schema.names)}" for name, schema in sorted(analytics.tables.items())))
+            print("\n".join(f"{name}: {', '.join(schema.names)}" for name, schema in sorted(analytics.tables.items())))
         elif word == ".named":
-            _print(_listed(named_queries()))
+            print(_listed(named_queries()))
         elif word == ".as-of":
-            view.as_of = _moment(rest) if rest.strip() else None
+            view.as_of = moment(rest) if rest.strip() else None
         elif word == ".format":
             view.format = _known_format(rest.strip())
         else:
-            _print(HELP)
+            print(HELP)
     except ValueError as error:
         return _refuse(error)
     return ANSWERED
@@ -234,10 +235,6 @@ def _silent_input(_prompt: str) -> str:
 def _refuse(error: Exception, pointer: str = "") -> int:
     _tell(f"wardstream sql: {error}" + (f"\n{pointer}" if pointer else ""))
     return REFUSED
-
-
-def _print(text: str, to: IO[str] | None = None) -> None:
-    print(text, file=to or sys.stdout)
 
 
 def _tell(text: str) -> None:

@@ -190,9 +190,10 @@ def test_a_refused_statement_opens_no_table(settings: Settings):
         analytics.query("SELECT * FROM vitals; SELECT 1")
 
 
-def test_a_statement_with_a_nul_is_refused(reading: Analytics):
-    with pytest.raises(StatementRefused, match="NUL"):
-        reading.query("SELECT 1\0; COPY vitals TO 'x'")
+@pytest.mark.parametrize("sql", ["SELECT 1\0; COPY vitals TO 'x'", "SELECT '\ud800'"])
+def test_a_statement_that_is_no_text_is_refused(reading: Analytics, sql: str):
+    with pytest.raises(StatementRefused, match="NUL or half a character"):
+        reading.query(sql)
 
 
 # The session without the guard: what its own locks and its credential still hold.
@@ -229,6 +230,16 @@ def test_a_statement_too_large_for_memory_ends_and_leaves_nothing_on_disk(readin
     with pytest.raises(StatementFailed, match="memory"):
         reading.query("SELECT i, repeat('x', 500) || i AS t FROM range(20000000) AS r(i) ORDER BY t")
     assert not os.path.exists(".tmp")
+
+
+def test_an_answer_too_large_to_hand_out_is_refused_before_it_fills_the_machine(
+    reading: Analytics, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("warehouse.analytics.ANSWER_BYTES", 8_000_000)
+    assert reading.query("SELECT * FROM range(900000)").table.num_rows == 900_000
+    with pytest.raises(StatementFailed, match="its answer is larger than 7 MiB"):
+        reading.query("SELECT * FROM range(10000000000)")
+    assert reading.query("SELECT 1 AS one").table.num_rows == 1
 
 
 # Errors

@@ -84,7 +84,7 @@ OPEN_WITHOUT_THE_GUARD = {
     "sleep": "SELECT sleep_ms(1)",
     "seed set for the session": "SELECT setseed(0.5)",
     "schema-qualified view": "SELECT * FROM main.vitals",
-    "catalogue-qualified view": "SELECT * FROM memory.main.vitals",
+    "catalog-qualified view": "SELECT * FROM memory.main.vitals",
     "WITH table out of its scope": """
         SELECT * FROM (WITH "{lake}/secret.csv" AS (SELECT 1 AS x) SELECT x FROM "{lake}/secret.csv"),
                       "{lake}/secret.csv" """,
@@ -222,7 +222,8 @@ LEGITIMATE = {
         FROM vitals""",
     "logic": """
         SELECT NOT (1 IS DISTINCT FROM 2 AND 3 BETWEEN 1 AND 4), 1 IN (1, 2), -numeric_value, try(1/0),
-               1 > ANY (SELECT 0), numeric_value IS NOT NULL
+               1 > ANY (SELECT 0), numeric_value IS NOT NULL, ward NOT IN ('x', 'y'), ({'a': 1})['a'], ({'a': 1}).a,
+               coalesce(*COLUMNS(['code', 'ward']))
         FROM vitals""",
     "columns chosen": "SELECT * EXCLUDE (ward) REPLACE (upper(code) AS code) FROM vitals",
     "columns renamed": "SELECT v.* EXCLUDE (v.ward) RENAME (code AS loinc) FROM vitals v",
@@ -305,6 +306,13 @@ def test_duckdbs_locks_alone_let_a_statement_write_into_the_lake(unguarded, tmp_
 def test_a_node_that_nobody_wrote_down_is_refused():
     tree = '{"statements": [{"node": {"type": "SELECT_NODE", "from_table": {"type": "NEW_REF"}}}]}'
     with pytest.raises(StatementRefused, match="new ref"):
+        admit(tree, TABLES)
+
+
+def test_an_operator_that_nobody_wrote_down_is_refused():
+    operator = '{"class": "OPERATOR", "type": "OPERATOR_NEW", "children": []}'
+    tree = f'{{"statements": [{{"node": {{"type": "SELECT_NODE", "select_list": [{operator}]}}}}]}}'
+    with pytest.raises(StatementRefused, match="operator new"):
         admit(tree, TABLES)
 
 
