@@ -25,7 +25,6 @@ from infra.services.environment import environment_of
 from infra.services.home import AlreadyUpError, report_path
 from infra.services.parts import PARTS, plan_parts
 from infra.services.supervisor import TICK_SECONDS, Supervisor, SupervisorError
-from warehouse.contract import load_contracts
 from warehouse.settings import Settings
 
 LIMIT_S = 300.0
@@ -72,12 +71,11 @@ class _Demonstration:
     """One run of it, driven from the main thread: the supervisor's children end with the thread that started them."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor, seed: int, began: float, quiet: bool) -> None:
-        self._settings, self._supervisor, self._began = settings, supervisor, began
-        self._seed, self._quiet = seed, quiet
+        self._settings, self._supervisor, self._began, self._quiet = settings, supervisor, began, quiet
         self._scene = Scene()
         self._screen = Screen(quiet)
-        self._play: WardPlay | None = None
-        self._witness: AlertWitness | None = None
+        self._play = WardPlay(settings, seed)
+        self._witness = AlertWitness(settings)
         self._missing: list[str] = []
 
     def run(self, keep: bool) -> int:
@@ -91,16 +89,11 @@ class _Demonstration:
             return INTERRUPTED
         finally:
             for thread in (self._play, self._witness):
-                if thread is not None:
-                    thread.stop()
-                    thread.join(5)
+                thread.stop()
         return MISSING if self._missing else ALL_SEEN
 
     def _perform(self) -> Summary:
         self._until("starting the parts", lambda: self._part_states().get("stream") == "up", "the stream")
-        self._play = WardPlay(self._settings, self._seed, int(time.time() * 1000))
-        topic = load_contracts().stream("clinical.alerts").topic
-        self._witness = AlertWitness(self._settings, topic.partitions)
         self._play.start()
         self._witness.start()
         self._until("playing the ward", lambda: not self._play.is_alive(), "the end of the script")
@@ -133,13 +126,11 @@ class _Demonstration:
         scene, report = self._scene, self._report()
         scene.elapsed_s = time.time() - self._began
         scene.parts = self._part_states()
-        if self._play is not None:
-            scene.sent, scene.expected = self._play.sent, len(self._play.expected)
-        if self._witness is not None:
-            scene.alerts = list(self._witness.alerts)
-            scene.unseen = len(self._unseen())
-            seen_at = self._witness.first_seen_at
-            scene.first_alert_s = seen_at - self._began if seen_at else None
+        scene.sent, scene.expected = self._play.sent, len(self._play.expected)
+        scene.alerts = list(self._witness.alerts)
+        scene.unseen = len(self._unseen())
+        seen_at = self._witness.first_seen_at
+        scene.first_alert_s = seen_at - self._began if seen_at else None
         scene.lag = report.get("lag")
         counts, tables = report.get("counts") or {}, (report.get("lake") or {}).get("tables") or {}
         scene.read = counts.get("messages", 0)

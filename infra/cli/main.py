@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 WRONG_SETTING = 2
-_PLAIN = {"rich_markup_mode": None, "no_args_is_help": True}
 
-app = typer.Typer(
-    name="wardstream",
-    help="Clinical events from Kafka into an Iceberg lakehouse: exactly once, checked, asked and alerted on. "
-    "An information system, never a primary alarm.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    **_PLAIN,
+
+def _commands(about: str) -> typer.Typer:
+    """A group of commands with plain help: rich alone would take longer to import than help may take."""
+    return typer.Typer(
+        help=about,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+app = _commands(
+    "Clinical events from Kafka into an Iceberg lakehouse: exactly once, checked, asked and alerted on. "
+    "An information system, never a primary alarm."
 )
-contracts_app = typer.Typer(help="Compare what the contracts declare with what is really there.", **_PLAIN)
-rejects_app = typer.Typer(help="Look at what did not become a row, and why.", **_PLAIN)
+contracts_app = _commands("Compare what the contracts declare with what is really there.")
+rejects_app = _commands("Look at what did not become a row, and why.")
 app.add_typer(contracts_app, name="contracts")
 app.add_typer(rejects_app, name="rejects")
 
@@ -165,6 +172,43 @@ def sql(
 
     form = "json" if as_json else form
     raise typer.Exit(asking.sql(settings(), statement, named=named, list_named=listed, as_of=as_of, format=form))
+
+
+@rejects_app.command("list")
+def rejects_list(
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only for this reason.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only appended since then (ISO 8601; UTC without a zone).")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many positions to show, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Counts by stream, stage and reason, and the newest positions."""
+    from infra.cli import rejects
+    from infra.cli.sql import moment
+
+    try:
+        at = moment(since) if since else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--since") from None
+    code = rejects.list_rejects(settings(), stream=stream, reason=reason, since=at, limit=limit, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@rejects_app.command("show")
+def rejects_show(
+    stream: Annotated[str, typer.Argument(help="The stream, e.g. device.vitals.")],
+    partition: Annotated[int, typer.Argument(help="Its partition.")],
+    offset: Annotated[int, typer.Argument(help="Its offset.")],
+    reveal: Annotated[bool, typer.Option("--reveal", help="Open the sealed message; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is opened. Kept in the audit file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is known of the reject at one position."""
+    from infra.cli import rejects
+
+    given = settings()
+    code = rejects.show_reject(given, stream, partition, offset, reveal=reveal, reason=reason, as_json=as_json)
+    raise typer.Exit(code)
 
 
 def main() -> None:

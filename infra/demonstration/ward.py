@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 from infra.simulator.ledger import Ledger
 from infra.simulator.player import Pace, Player, PlayReceipt
@@ -27,35 +26,41 @@ SPEED = 240.0
 class WardPlay(threading.Thread):
     """Plays the ward once. `receipt` is there when it is played out, `error` if it could not be."""
 
-    def __init__(self, settings: Settings, seed: int, now_ms: int) -> None:
+    def __init__(self, settings: Settings, seed: int) -> None:
         super().__init__(name="ward", daemon=True)
-        start_ms = now_ms - DURATION_MS
-        self.expected: tuple[ExpectedAlert, ...] = expected_alerts(plan_ward(seed, start_ms, DURATION_MS, PATIENTS))
+        self._settings, self._seed = settings, seed
+        self.expected: tuple[ExpectedAlert, ...] = ()
         self.receipt: PlayReceipt | None = None
         self.error: Exception | None = None
-        self.ledger: Path = settings.home / "demonstration" / f"ledger-{now_ms}.jsonl"
-        self._events = play_ward(seed, start_ms, DURATION_MS, PATIENTS)
-        heading = {
-            "stream": STREAM,
-            "topic": settings.topic(STREAM),
-            "title": f"demonstration, seed {seed}",
-            "expected_alerts": [asdict(alert) for alert in self.expected],
-        }
-        book = Ledger(self.ledger, heading)
-        kafka = settings.kafka(log_level=0)
-        self._player = Player(kafka, settings.topic(STREAM), book, Pace(speed=SPEED), time.time, time.sleep)
+        self._player: Player | None = None
         self._ending = threading.Event()
 
     @property
     def sent(self) -> int:
         """Messages that the broker has acknowledged."""
-        return self._player.counts["ok"]
+        return self._player.counts["ok"] if self._player else 0
 
     def run(self) -> None:
+        start_ms = int(time.time() * 1000) - DURATION_MS
+        self.expected = expected_alerts(plan_ward(self._seed, start_ms, DURATION_MS, PATIENTS))
+        events = play_ward(self._seed, start_ms, DURATION_MS, PATIENTS)
         try:
-            self.receipt = self._player.play(self._events, self._ending.is_set)
+            self._player = self._prepared(start_ms)
+            self.receipt = self._player.play(events, self._ending.is_set)
         except Exception as error:
             self.error = error
+
+    def _prepared(self, start_ms: int) -> Player:
+        topic = self._settings.topic(STREAM)
+        heading = {
+            "stream": STREAM,
+            "topic": topic,
+            "title": f"demonstration, seed {self._seed}",
+            "expected_alerts": [asdict(alert) for alert in self.expected],
+        }
+        ledger = Ledger(self._settings.home / "demonstration" / f"ledger-{start_ms}.jsonl", heading)
+        kafka = self._settings.kafka(log_level=0)
+        return Player(kafka, topic, ledger, Pace(speed=SPEED), time.time, time.sleep)
 
     def stop(self) -> None:
         self._ending.set()

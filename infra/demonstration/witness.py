@@ -12,7 +12,7 @@ import time
 from datetime import datetime
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from infra.simulator.script import ExpectedAlert
 from warehouse.settings import Settings
@@ -35,23 +35,23 @@ class SeenAlert(NamedTuple):
 class AlertWitness(threading.Thread):
     """Reads the alerts topic from its start. `alerts` grows; it may be read by any thread."""
 
-    def __init__(self, settings: Settings, partitions: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(name="alert witness", daemon=True)
         self.alerts: list[SeenAlert] = []
         self.first_seen_at: float | None = None
-        topic = settings.topic(STREAM)
-        options = {"group.id": "wardstream-demonstration", "enable.auto.commit": False, "log_level": 0}
-        self._consumer = Consumer(settings.kafka(**options))
-        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
+        self._settings = settings
         self._ending = threading.Event()
 
     def run(self) -> None:
+        options = {"group.id": "wardstream-demonstration", "auto.offset.reset": "earliest", "log_level": 0}
+        consumer = Consumer(self._settings.kafka(**options))
+        consumer.subscribe([self._settings.topic(STREAM)])
         while not self._ending.is_set():
-            message = self._consumer.poll(0.2)
+            message = consumer.poll(0.2)
             if message is not None and message.error() is None:
                 self.first_seen_at = self.first_seen_at or time.time()
-                self.alerts.append(_seen(message.value(), message.timestamp()[1]))
-        self._consumer.close()
+                self.alerts.append(_seen(message.value() or b"{}", message.timestamp()[1]))
+        consumer.close()
 
     def stop(self) -> None:
         self._ending.set()
