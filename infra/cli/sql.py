@@ -130,11 +130,12 @@ def _listed(queries: dict[str, NamedQuery]) -> str:
 
 
 def moment(text: str) -> datetime:
+    """A time in ISO 8601; without a zone it is UTC. Raises `ValueError`, which does not repeat the text."""
     try:
-        moment = datetime.fromisoformat(text.strip())
+        read = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError("as-of is a time in ISO 8601, such as 2026-11-22T14:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        raise ValueError("this is no time in ISO 8601; write one such as 2026-11-22T14:00Z") from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def _known_format(name: str) -> str:
