@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.clinical.monitor import WardMonitor
+from pipelines.clinical.signals import INDEX as SCORED_CODES
 from pipelines.deduplicate import FirstPositions
 from pipelines.source import PartitionReader, TopicFacts
 from pipelines.stream_steps import StreamSteps
@@ -51,11 +52,8 @@ class KnownAlerts:
     ids: set[tuple[str, str]]
 
     def is_new(self, stream: str, alert_id: str) -> bool:
-        """True once for a new id; a known one is struck off, for a later episode cannot have it."""
-        if (stream, alert_id) in self.ids:
-            self.ids.discard((stream, alert_id))
-            return False
-        return True
+        """Whether the topic lacks it. What was sent in time and is decided again too late is not withheld as well."""
+        return (stream, alert_id) not in self.ids and (ALERTS, alert_id) not in self.ids
 
 
 class Restorer:
@@ -105,14 +103,15 @@ class Restorer:
         monitor = WardMonitor()
         merged = pa.concat_tables([_past_columns(rows) for rows in past])
         alerted = pc.unique(merged["subject_token"]).to_pylist()
-        readings = history.readings_below(self._analytics, topic_id, at, alerted, monitor.lookback, _FORGET_AFTER)
+        readings = history.readings_below(
+            self._analytics, topic_id, at, list(SCORED_CODES), alerted, monitor.lookback, _FORGET_AFTER
+        )
         monitor.restore(readings, merged)
         return monitor, known
 
     def _tail(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Iterator[pa.Table]:
         """What stands on an alerts topic behind its table, decoded."""
-        rule = self._contracts.stream(fact.stream).deduplication
-        steps = self._bound(fact.stream, FirstPositions(rule.max_ids, rule.horizon_seconds, self._token_key))
+        steps = self._bound(fact.stream, FirstPositions(1, 0, self._token_key))  # repeats do no harm here
         ends = {(fact.stream, p): high for p, (_, high) in fact.ranges.items()}
         reader = PartitionReader(self._settings, {fact.stream: fact}, {(fact.stream, p): o for p, o in starts.items()})
         try:

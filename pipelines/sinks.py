@@ -29,7 +29,11 @@ from warehouse.vault import VaultUnavailableError
 _LOG = logging.getLogger(__name__)
 
 IDLE_ADVANCE_S = 60.0
-"""A table without new rows moves its vector at least this often."""
+"""A table without new rows moves its vector at least this often,"""
+QUIET_S = 5.0
+"""and this soon after the last message of all."""
+HEALTHY_S = 10.0
+"""Committers that finished nothing for this long are not waited for by backlog."""
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.2, 5.0
 _ALERT_DELIVERY_S = 120.0
 
@@ -93,6 +97,7 @@ class _Pending:
     nbytes: int = 0
     since: float = 0.0
     rows_since: float = 0.0
+    latest: float = 0.0
 
     def unseen(self, batch: StreamBatch) -> StreamBatch:
         """The part of a batch beyond what is held. A hole between the two is a defect of ours and raises."""
@@ -105,7 +110,7 @@ class _Pending:
         return batch.beyond(held)
 
     def add(self, batch: StreamBatch, rows: pa.Table, now: float) -> None:
-        self.since = self.since or now
+        self.since, self.latest = self.since or now, now
         for partition, (start, end) in batch.messages.intervals.items():
             key = (batch.messages.topic_id, partition)
             self.intervals[key] = (self.intervals.get(key, (start, end))[0], end)
@@ -130,6 +135,7 @@ class TableCommitter(threading.Thread):
         self.waiting_for: str | None = None
         self.committed_rows = self.commits = self.extra_attempts = 0
         self.last_commit_at: float | None = None
+        self.progressed_at = time.monotonic()
         self._settings = settings
         self._queue: queue.SimpleQueue[tuple[int, StreamBatch, int] | None] = queue.SimpleQueue()
         self._queued_bytes = 0
@@ -142,6 +148,14 @@ class TableCommitter(threading.Thread):
     @property
     def held_bytes(self) -> int:
         return self._queued_bytes + self._pending.nbytes
+
+    def settled(self) -> dict[tuple[str, int], int]:
+        """(topic id, partition) -> the position below which this table has, or needs, no row that is not committed."""
+        pending = self._pending
+        reached = {(t, p): offset for t, partitions in self.vector.items() for p, offset in partitions.items()}
+        if not pending.count and pending.generation == self._generation:
+            reached |= {at: end for at, (_, end) in dict(pending.intervals).items()}
+        return reached
 
     def offer(self, batch: StreamBatch, nbytes: int) -> None:
         with self._lock:
@@ -216,7 +230,7 @@ class TableCommitter(threading.Thread):
             return IDLE_ADVANCE_S
         if pending.count >= self._settings.commit_rows:
             return 0.0
-        due = pending.since + IDLE_ADVANCE_S
+        due = min(pending.since + IDLE_ADVANCE_S, pending.latest + QUIET_S)
         if pending.count:
             due = min(due, pending.rows_since + self._settings.commit_seconds)
         return due - time.monotonic()
@@ -243,6 +257,7 @@ class TableCommitter(threading.Thread):
         self.commits += 1
         self.extra_attempts += receipt.attempts - 1
         self.last_commit_at = time.time()
+        self.progressed_at = time.monotonic()
 
     def _insist(self, action: Callable):
         """Try until the store, the catalog and the vault answer. None when the process stops before they do."""
@@ -254,7 +269,7 @@ class TableCommitter(threading.Thread):
                 return result
             except (StoreUnavailableError, VaultUnavailableError) as error:
                 self.waiting_for = str(error)
-                _LOG.warning("%s waits: %s", self.table.name, error, exc_info=True)
+                _LOG.warning("%s waits: %s", self.table.name, error)
                 if self._stopping.wait(pause):
                     return None
                 pause = min(pause * 2, _LONGEST_RETRY_S)
@@ -299,21 +314,25 @@ class Lake:
     def waiting_for(self) -> str | None:
         return next((c.waiting_for for c in self.committers.values() if c.waiting_for), None)
 
-    def committed(self) -> dict[tuple[str, int], int]:
-        """(topic id, partition) -> the position below which every table has what it should."""
+    @property
+    def progresses(self) -> bool:
+        """Whether the store answers and something was committed of late."""
+        newest = max(committer.progressed_at for committer in self.committers.values())
+        return self.waiting_for is None and time.monotonic() - newest < HEALTHY_S
+
+    def settled(self) -> dict[tuple[str, int], int]:
+        """(topic id, partition) -> the position below which no row of any table is still to be committed."""
         least: dict[tuple[str, int], int] = {}
         for committer in self.committers.values():
-            for topic_id, offsets in committer.vector.items():
-                for partition, offset in offsets.items():
-                    key = (topic_id, partition)
-                    least[key] = min(offset, least.get(key, offset))
+            for at, offset in committer.settled().items():
+                least[at] = min(offset, least.get(at, offset))
         return least
 
-    def offer(self, batch: StreamBatch, may_wait: bool) -> None:
-        """Take a live batch. With `may_wait` (no alert can be late) a full queue is waited for, else let go."""
+    def offer(self, batch: StreamBatch, may_wait: Callable[[], bool]) -> None:
+        """Take a live batch. While `may_wait()` holds a full queue is waited for, else it is let go."""
         self.raise_if_broken()
         nbytes = batch_bytes(batch)
-        while not self.is_apart and self._is_full(nbytes) and may_wait and not self.draining.is_set():
+        while not self.is_apart and self._is_full(nbytes) and may_wait() and not self.draining.is_set():
             time.sleep(0.005)
             self.raise_if_broken()
         with self._lock:
@@ -321,7 +340,7 @@ class Lake:
                 self._live[batch.messages.topic_id, partition] = end
             if self.is_apart:
                 return
-            if self._is_full(nbytes) and not may_wait:
+            if self._is_full(nbytes):
                 self._let_go()
                 return
             self._hand_out(batch, nbytes)
@@ -348,13 +367,19 @@ class Lake:
             time.sleep(0.05)
 
     def drain(self, timeout_s: float) -> bool:
-        self.draining.set()
+        """Let the catch-up meet the live position, commit what is held, end. False if that took too long."""
         deadline = time.monotonic() + timeout_s
-        if self._apart is not None:
-            self._apart.join(max(0.0, deadline - time.monotonic()))
+        met = self._apart is None or self._wait_for_the_catch_up(deadline)
+        self.draining.set()
         results = [c.drain(max(0.1, deadline - time.monotonic())) for c in self.committers.values()]
         self.raise_if_broken()
-        return all(results)
+        return met and all(results)
+
+    def _wait_for_the_catch_up(self, deadline: float) -> bool:
+        while self._apart is not None and time.monotonic() < deadline:
+            self.raise_if_broken()
+            time.sleep(0.05)
+        return self._apart is None
 
     def raise_if_broken(self) -> None:
         for committer in self.committers.values():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -102,7 +103,6 @@ class PartitionReader:
         self._by_topic = {fact.topic: fact for fact in facts.values()}
         self._topic_of = {fact.stream: fact.topic for fact in facts.values()}
         self.positions: Positions = dict(start)
-        self._closed = False
         self._consumer = Consumer(settings.kafka(**_CONSUMER_OPTIONS))
         self._consumer.assign([TopicPartition(self._topic_of[s], p, offset) for (s, p), offset in start.items()])
 
@@ -175,11 +175,10 @@ class PartitionReader:
     def ends(self) -> Positions:
         """The last known end of each partition, from the consumer's cache: no request."""
         known = {}
-        for stream, partition in self.positions if not self._closed else ():
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic_of[stream], partition), cached=True
-            )
-            known[stream, partition] = max(high, self.positions[stream, partition])
+        with suppress(RuntimeError):  # closed meanwhile, by the thread that reads
+            for (stream, partition), position in dict(self.positions).items():
+                place = TopicPartition(self._topic_of[stream], partition)
+                known[stream, partition] = max(self._consumer.get_watermark_offsets(place, cached=True)[1], position)
         return known
 
     def report(self, committed: Positions) -> None:
@@ -189,7 +188,6 @@ class PartitionReader:
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def close(self) -> None:
-        self._closed = True
         self._consumer.close()
 
 

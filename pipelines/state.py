@@ -155,6 +155,8 @@ class ProcessState:
                 state = self._insist(lambda: self._open(shard))
             if state is None or self._draining.is_set():
                 return None
+            if self.lake is not None:
+                self.lake.raise_if_broken()
             self._phase, self._reason = "running", ""
             self._report(state)
             return state
@@ -204,9 +206,9 @@ class ProcessState:
     def hand_to_lake(self, batch: StreamBatch) -> None:
         """Give the batch to the committers; fresh batches never wait for them."""
         self._count(batch)
-        behind_s = time.time() - batch.messages.appended_ms[-1] / 1000 if len(batch.messages) else 0.0
-        no_alert_waits = self.settings.branches == "lake" or (behind_s > _FRESH_S and not self.lake.waiting_for)
-        self.lake.offer(batch, may_wait=no_alert_waits)
+        backlog = bool(len(batch.messages)) and time.time() - batch.messages.appended_ms[-1] / 1000 > _FRESH_S
+        alone = self.settings.branches == "lake"
+        self.lake.offer(batch, may_wait=lambda: alone or (backlog and self.lake.progresses))
 
     def _count(self, batch: StreamBatch) -> None:
         self._counts["messages"] += len(batch.messages)
@@ -245,11 +247,11 @@ class ProcessState:
         now = time.monotonic()
         if self.lake is not None and now - self._reported_at >= least_pause_s:
             self._reported_at = now
-            state.reader.report(self._committed(state))
+            state.reader.report(self._settled(state))
 
-    def _committed(self, state: ShardState) -> Positions:
+    def _settled(self, state: ShardState) -> Positions:
         stream_of = {fact.topic_id: stream for stream, fact in state.facts.items()}
-        reached = self.lake.committed().items() if self.lake else ()
+        reached = self.lake.settled().items() if self.lake else ()
         return {(stream_of[t], p): o for (t, p), o in reached if t in stream_of and self._owns(p)}
 
     # --- life and health
@@ -288,7 +290,7 @@ class ProcessState:
         reason = self._reason or (lake.waiting_for if lake else None) or ""
         read = {at: offset for shard in shards for at, offset in shard.reader.positions.items()}
         ends = {at: end for shard in shards for at, end in shard.reader.ends().items()}
-        done = {at: offset for shard in shards for at, offset in self._committed(shard).items()} if lake else read
+        done = {at: offset for shard in shards for at, offset in self._settled(shard).items()} if lake else read
         return {
             "state": "waiting" if reason and self._phase in ("starting", "running") else self._phase,
             "reason": reason,

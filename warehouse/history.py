@@ -37,30 +37,36 @@ def readings_below(
     analytics: Analytics,
     topic_id: str,
     starts: Mapping[int, int],
+    codes: Sequence[str],
     alerted: Sequence[str],
     lookback: timedelta,
     silence: timedelta,
 ) -> pa.Table:
-    """What the rules must remember of each patient, by position: unflagged readings below `starts`.
+    """What the rules must remember of each patient, by position: unflagged readings of `codes` below `starts`.
 
     Of the patients in `alerted` (subject tokens) all readings from `lookback` before their newest one; of the others
     the newest of each code. Patients whose newest reading is more than `silence` older than the newest of all are left
     out: a rule that meets such a patient again starts anew.
     """
-    where = f"topic_id = $topic_id AND ({_between(starts)}) AND quality_flag IS NULL AND subject_token IS NOT NULL"
-    newest = analytics.query(
-        f"SELECT max(event_time) AS newest FROM vitals WHERE {where}", parameters={"topic_id": topic_id}
-    ).table["newest"][0]
+    where = (
+        f"topic_id = $topic_id AND ({_between(starts)}) AND quality_flag IS NULL AND subject_token IS NOT NULL "
+        "AND list_contains($codes, code)"
+    )
+    given = {"topic_id": topic_id, "codes": list(codes)}
+    newest = analytics.query(f"SELECT max(event_time) AS newest FROM vitals WHERE {where}", parameters=given).table[
+        "newest"
+    ][0]
     oldest = newest.as_py() - silence - lookback if newest.is_valid else None
     return analytics.query(
         f"SELECT subject_token, ward, code, numeric_value, text_value, quality_flag, event_time, received_at, "
         f"kafka_partition, kafka_offset, kafka_time FROM vitals WHERE {where} AND event_time >= $oldest "
-        "QUALIFY row_number() OVER (PARTITION BY subject_token, code ORDER BY event_time DESC, kafka_offset DESC) = 1 "
+        "QUALIFY row_number() OVER (PARTITION BY subject_token, code "
+        "ORDER BY date_trunc('millisecond', event_time) DESC, kafka_offset DESC) = 1 "
         "OR (list_contains($alerted, subject_token) AND event_time >= "
         "max(event_time) OVER (PARTITION BY subject_token) - to_seconds($lookback)) "
         "ORDER BY kafka_partition, kafka_offset",
         parameters={
-            "topic_id": topic_id,
+            **given,
             "oldest": oldest,
             "alerted": list(alerted),
             "lookback": lookback.total_seconds(),
