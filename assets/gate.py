@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import duckdb
 import pyarrow as pa
-from pyiceberg.catalog import Catalog
 
 from expectations.suites import suite_for
 from expectations.validate import Verdict, validate_day
@@ -20,6 +18,7 @@ from warehouse.commit import CommitReceipt, FencedTable
 from warehouse.contract import load_contracts
 from warehouse.days import EmptyTableError, Head, day_rows, head_of, rows_where
 from warehouse.lake_session import open_session
+from warehouse.offsets import Vector
 from warehouse.release import QualityResult, latest_result, next_evaluation, released
 from warehouse.rollups import vitals_by_minute
 from warehouse.settings import Settings
@@ -41,32 +40,67 @@ class RollupReceipt:
     source_snapshot_id: int
 
 
+class Lake:
+    """Catalog and read-only session of one gate or roll-up; close it by `with`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._namespace = settings.namespace
+        self._catalog = open_catalog(settings)
+        self.session = open_session(settings)
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session.close()
+
+    def head(self, name: str) -> Head:
+        """A table as it is now. Raises `EmptyTableError`."""
+        return head_of(load_table(self._catalog, self._namespace, name))
+
+    def head_and_vector(self, name: str) -> tuple[Head, Vector]:
+        """A table as it is now and the offsets it had come to. Raises `EmptyTableError`, `VectorMissingError`."""
+        table = load_table(self._catalog, self._namespace, name)
+        return head_of(table), vector_of(table.metadata)
+
+    def verdicts(self, table: str, day: date) -> pa.Table:
+        """The rows of `quality_results` on one day of one table; none before the first verdict ever."""
+        try:
+            head = self.head(RESULTS)
+        except EmptyTableError:
+            return arrow_schema(load_contracts().table(RESULTS)).empty_table()
+        return rows_where(self.session, head, {"table_name": table, "day": day})
+
+    def write(self, name: str, rows: pa.Table, source: Head, replace_day: date | None = None) -> CommitReceipt:
+        """Append rows made from `source`, or put them in the place of a day."""
+        fenced = FencedTable(self._catalog, (self._namespace, name), writer=WRITER)
+        rows = rows.cast(arrow_schema(load_contracts().table(name)))
+        return fenced.append_derived(rows, sources={source.table_uuid: source.snapshot_id}, replace_day=replace_day)
+
+
 def run_gate(settings: Settings, table: str, day: date, *, now: datetime) -> Verdict:
     """Judge `day` (UTC) of `table` at its head and write the verdict to `quality_results`.
 
     `now` is aware. Raises `EmptyTableError` where the table has no snapshot; a red verdict is returned, not raised.
     """
     contract = load_contracts().table(table)
-    catalog = open_catalog(settings)
-    source = load_table(catalog, settings.namespace, table)
-    head, vector = head_of(source), vector_of(source.metadata)
-    with open_session(settings) as connection:
-        rows = day_rows(connection, head, day, contract.partitioning.column)
-        newest = latest_result(_results(connection, catalog, settings, table, day), table, day)
-    verdict = validate_day(rows, suite_for(contract, CODES))
-    result = QualityResult(
-        table=table,
-        day=day,
-        suite_version=verdict.suite_version,
-        snapshot_id=head.snapshot_id,
-        vector=vector,
-        passed=verdict.passed,
-        evaluated_at=next_evaluation(now, newest),
-        expectations=verdict.expectations,
-        failed=tuple(verdict.failed),
-        rows=verdict.rows,
-    )
-    _derived(settings, catalog, RESULTS, result.row(arrow_schema(load_contracts().table(RESULTS))), head)
+    with Lake(settings) as lake:
+        head, vector = lake.head_and_vector(table)
+        rows = day_rows(lake.session, head, day, contract.partitioning.column)
+        verdict = validate_day(rows, suite_for(contract, CODES))
+        result = QualityResult(
+            table=table,
+            day=day,
+            suite_version=verdict.suite_version,
+            snapshot_id=head.snapshot_id,
+            vector=vector,
+            passed=verdict.passed,
+            evaluated_at=next_evaluation(now, latest_result(lake.verdicts(table, day), table, day)),
+            expectations=verdict.expectations,
+            failed=tuple(verdict.failed),
+            rows=verdict.rows,
+        )
+        lake.write(RESULTS, result.row(arrow_schema(load_contracts().table(RESULTS))), head)
     return verdict
 
 
@@ -75,29 +109,9 @@ def run_rollup(settings: Settings, day: date) -> RollupReceipt:
 
     Raises `DayNotReleasedError` unless the newest verdict on the day is a pass.
     """
-    catalog = open_catalog(settings)
-    with open_session(settings) as connection:
-        release = released(_results(connection, catalog, settings, "vitals", day), "vitals", day)
-        head = head_of(load_table(catalog, settings.namespace, "vitals"))
-        rows = vitals_by_minute(connection, head, day, release.vector)
-    receipt = _derived(settings, catalog, "vitals_by_minute", rows, head, replace_day=day)
+    with Lake(settings) as lake:
+        release = released(lake.verdicts("vitals", day), "vitals", day)
+        head = lake.head("vitals")
+        rows = vitals_by_minute(lake.session, head, day, release.vector)
+        receipt = lake.write("vitals_by_minute", rows, head, replace_day=day)
     return RollupReceipt(day, rows.num_rows, receipt.snapshot_id, head.snapshot_id)
-
-
-def _derived(
-    settings: Settings, catalog: Catalog, name: str, rows: pa.Table, head: Head, replace_day: date | None = None
-) -> CommitReceipt:
-    rows = rows.cast(arrow_schema(load_contracts().table(name)))
-    fenced = FencedTable(catalog, (settings.namespace, name), writer=WRITER)
-    return fenced.append_derived(rows, sources={head.table_uuid: head.snapshot_id}, replace_day=replace_day)
-
-
-def _results(
-    connection: duckdb.DuckDBPyConnection, catalog: Catalog, settings: Settings, table: str, day: date
-) -> pa.Table:
-    """The verdicts on one day of one table; no rows before the first verdict ever."""
-    try:
-        head = head_of(load_table(catalog, settings.namespace, RESULTS))
-    except EmptyTableError:
-        return arrow_schema(load_contracts().table(RESULTS)).empty_table()
-    return rows_where(connection, head, {"table_name": table, "day": day})

@@ -22,8 +22,6 @@ from warehouse.contract import TableContract
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Table
-
     from warehouse.days import Changes
 
 INTERVAL_SECONDS = 30
@@ -60,9 +58,9 @@ def observation_sensor(topics: list[str], tables: list[TableContract]) -> dg.Sen
         status = read_status(settings, topics)
         events = list(topic_events(status, seen.topics))
         sequences = dict(seen.tables)
-        for contract, table, changes in changed_tables(settings, tables, seen.tables):
+        for contract, changes in changed_tables(settings, tables, seen.tables):
             sequences[contract.name] = changes.sequence
-            events.extend(table_events(contract, table, changes, datetime.now(UTC).date()))
+            events.extend(table_events(contract, changes, datetime.now(UTC).date()))
         return dg.SensorResult(asset_events=events, cursor=Seen(sequences, status).cursor())
 
     return observations
@@ -97,7 +95,7 @@ def topic_events(
 
 def changed_tables(
     settings: Settings, contracts: list[TableContract], sequences: Mapping[str, int]
-) -> Iterator[tuple[TableContract, "Table", "Changes"]]:
+) -> Iterator[tuple[TableContract, "Changes"]]:
     """The tables with snapshots above their sequence number. One that is not created yet is passed over."""
     from warehouse.catalog import TableMismatchError, load_table, open_catalog
     from warehouse.days import changes_since
@@ -110,23 +108,21 @@ def changed_tables(
             continue
         before = sequences.get(contract.name, 0)
         if table.metadata.last_sequence_number > before:
-            yield contract, table, changes_since(table, before)
+            yield contract, changes_since(table, before)
 
 
 def table_events(
-    contract: TableContract, table: "Table", changes: "Changes", today: date
+    contract: TableContract, changes: "Changes", today: date
 ) -> Iterator[dg.AssetObservation | dg.AssetMaterialization]:
     """What a table's new snapshots mean: its figures, and each of its days that grew and is a partition."""
     key = table_key(contract.name)
     days = {day: rows for day, rows in changes.rows.items() if day is not None and rows}
     partitions = {day: rows for day, rows in days.items() if is_partition(day, today)}
-    snapshot = table.current_snapshot()
-    rows = int((snapshot.summary or {}).get("total-records", 0)) if snapshot else 0
     yield dg.AssetObservation(
         key,
         metadata={
-            "dagster/row_count": rows,
-            "snapshot_id": str(snapshot.snapshot_id if snapshot else None),
+            "dagster/row_count": changes.total_rows,
+            "snapshot_id": str(changes.snapshot_id),
             "days_without_partition": len(days) - len(partitions),
         },
     )

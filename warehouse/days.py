@@ -40,10 +40,13 @@ class Changes:
 
     Attributes:
         sequence: Iceberg sequence number of the head, where the next look begins.
+        snapshot_id: the head; None for a table without snapshots. total_rows: of the whole table.
         rows: day -> rows in files added since (replaced files count again); None as a day: not partitioned by day.
     """
 
     sequence: int
+    snapshot_id: int | None
+    total_rows: int
     rows: Mapping[date | None, int]
 
 
@@ -59,14 +62,15 @@ def changes_since(table: Table, sequence: int) -> Changes:
     """Rows added per day by snapshots above `sequence` (0: all there is). Reads only manifests written since."""
     snapshot = table.current_snapshot()
     if snapshot is None:
-        return Changes(sequence, {})
+        return Changes(sequence, None, 0, {})
     rows: Counter[date | None] = Counter()
     for manifest in snapshot.manifests(table.io):
         if (manifest.sequence_number or 0) > sequence:
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 if (entry.sequence_number or 0) > sequence:
                     rows[_day(entry.data_file.partition)] += entry.data_file.record_count
-    return Changes(snapshot.sequence_number or 0, dict(rows))
+    total = int((snapshot.summary or {}).get("total-records", 0))
+    return Changes(snapshot.sequence_number or 0, snapshot.snapshot_id, total, dict(rows))
 
 
 def day_rows(connection: duckdb.DuckDBPyConnection, head: Head, day: date, column: str) -> pa.Table:
