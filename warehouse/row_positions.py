@@ -76,6 +76,9 @@ def _members_by_partition(rows: pa.Table) -> Iterator[tuple[str, int, np.ndarray
     partitions = rows["kafka_partition"].to_numpy()
     width = int(partitions.max()) + 1
     keys = codes.astype(np.int64) * width + partitions
+    if (keys == keys[0]).all():
+        yield names[int(codes[0])], int(partitions[0]), np.arange(rows.num_rows)
+        return
     # numpy sorts 16-bit keys by radix, wider ones by comparison.
     order = np.argsort(keys.astype(np.int16) if len(names) * width < SMALL_KEY else keys, kind="stable")
     sorted_keys = keys[order]

@@ -39,6 +39,7 @@ from pyiceberg.table.update import (
     TableUpdate,
     ValidatableTableRequirement,
 )
+from pyiceberg.utils.concurrent import ExecutorFactory
 
 from warehouse.object_store import SinglePutFileIO
 from warehouse.offsets import Vector, VectorMissingError, decode_vector
@@ -227,7 +228,8 @@ class _Writing:
         for size in MERGE_TIERS:
             small = [manifest for manifest in manifests if self._mergeable(manifest, size)]
             if len(small) >= MERGED_MANIFESTS:
-                entries = [entry for manifest in small for entry in manifest.fetch_manifest_entry(self._io)]
+                reads = ExecutorFactory.get_or_create().map(lambda m: m.fetch_manifest_entry(self._io), small)
+                entries = [entry for read in reads for entry in read]
                 spec_id = self._table.metadata.default_spec_id
                 one = [self._manifest(spec_id, existing=entries)] if entries else []
                 manifests = [*one, *(manifest for manifest in manifests if manifest not in small)]

@@ -468,6 +468,15 @@ def test_a_rolled_back_table_takes_its_vector_back(lake: Settings) -> None:
     assert positions(lake) == each_once(0, 30)
 
 
+def test_what_a_remembered_head_has_is_looked_up_before_it_is_called_in_already(folder_lake: Settings) -> None:
+    table, identifier = started(folder_lake)
+    first = table.commit(readings(0, 10), [interval(0, 10)])
+    table.commit(readings(10, 20), [interval(10, 20)])
+    _roll_back(folder_lake, identifier, first.snapshot_id)
+    assert table.commit(readings(10, 20), [interval(10, 20)]).rows == 10
+    assert positions(folder_lake) == each_once(0, 20)
+
+
 def _roll_back(settings: Settings, identifier: Identifier, snapshot_id: int | None) -> None:
     catalog = open_catalog(settings)
     update = SetSnapshotRefUpdate(ref_name="main", type=SnapshotRefType.BRANCH, snapshot_id=snapshot_id)

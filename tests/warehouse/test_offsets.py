@@ -46,6 +46,11 @@ def test_an_interval_is_dropped_trimmed_or_accepted_by_where_the_vector_stands(
     assert (placement.verdict, placement.start) == (verdict, start)
 
 
+def test_a_gap_of_one_position_is_a_gap() -> None:
+    with pytest.raises(GapError, match=r"\[9, 10\) would be lost"):
+        place(vector(9), [interval(10, 20)])
+
+
 @given(reached=st.integers(0, 99), start=st.integers(0, 99), length=st.integers(1, 50))
 def test_a_gap_always_raises_and_nothing_else_does(reached: int, start: int, length: int) -> None:
     offered = [interval(start, start + length)]
