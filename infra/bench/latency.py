@@ -19,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from infra.bench.freshness import read_lines
+from infra.bench.freshness import rows_committed, sightings
 from infra.bench.measured import MeasuredProcess, ProcessError, cpu_seconds, peak_bytes
 from infra.bench.report import Report, percentiles
 from infra.bench.surroundings import ALERTS, VITALS, Deployment, Surroundings, surroundings, topic_length
+from infra.bench.workload import Ledger
 
 RATES = (2_000.0, 10_000.0)
 WARM_UP_S = 5.0
 CAUGHT_UP_S = 300.0
+NEAR_S = 6.0
+"""The lake has caught up when it is no further behind the reader than this many seconds of load: three commits."""
 SEED = 33
 WITHHELD = "clinical.alerts.withheld"
 TABLES = {VITALS: "vitals", ALERTS: "alerts", WITHHELD: "alerts_withheld"}
@@ -76,26 +79,26 @@ def _run(
     with Deployment(settings) as deployment:
         deployment.keep_producers_codec([VITALS])
         stream = deployment.start_stream()
-        watcher = deployment.run("infra.bench.watch", "alerts")
+        watcher = deployment.start_watcher("alerts")
         address = ("--bootstrap", around.bootstrap, "--topic", settings.topic(VITALS))
         load = ("--rate", str(rate), "--seconds", str(times.total), "--seed", str(SEED), "--ward")
         sender = deployment.run("infra.bench.send", *address, *load)
-        course = Course(deployment, stream)
+        course = Course(deployment, stream, near=int(rate * NEAR_S))
         phases = _play(around, times, course)
         sent = sender.answer(times.total + 120)
         cores = (cpu_seconds(stream.pid) - course.used) / (time.monotonic() - course.began)
-        caught_up_s = course.follow_until_caught_up(phases["after"][0])
+        course.follow_until_committed(Ledger(**sent["ledger"]).distinct)
         peak = peak_bytes(stream.pid)
         deployment.drain(stream)
         watcher.stop(10)
-        alerts = read_lines(watcher.output)[1:]
+        alerts = sightings(watcher)
         found = _check(deployment, sent, alerts)
     return {
         "phases": {name: _phase(alerts, *span) for name, span in phases.items()},
         "alerts": len(alerts),
         "cores": cores,
         "peak_bytes": peak,
-        "caught_up_s": caught_up_s,
+        "caught_up_s": max(0.0, (course.near_since or time.time()) - phases["after"][0]),
         "rate": sent["ledger"]["messages"] / (sent["ended"] - sent["began"]),
         "most_held_bytes": course.most_held_bytes,
         "times_let_go": course.times_let_go,
@@ -104,11 +107,12 @@ def _run(
 
 
 class Course:
-    """What the stream says of itself once a second while something else goes on."""
+    """What the stream says of itself, again and again while something else goes on."""
 
-    def __init__(self, deployment: Deployment, stream: MeasuredProcess) -> None:
-        self._deployment, self._stream = deployment, stream
+    def __init__(self, deployment: Deployment, stream: MeasuredProcess, near: int) -> None:
+        self._deployment, self._stream, self._near = deployment, stream, near
         self.most_held_bytes = self.times_let_go = 0
+        self.near_since: float | None = None
         self.began, self.used = time.monotonic(), cpu_seconds(stream.pid)
 
     def follow(self, seconds: float) -> None:
@@ -116,29 +120,34 @@ class Course:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._look()
-            time.sleep(min(1.0, left))
+            time.sleep(min(0.5, left))
 
-    def follow_until_caught_up(self, since: float) -> float:
-        """Seconds from `since` (UTC epoch) until the lake has all that was sent. Raises `ProcessError`."""
+    def follow_until_committed(self, rows: int) -> None:
+        """Until the lake has so many rows of vitals. Raises `ProcessError`."""
         deadline = time.monotonic() + CAUGHT_UP_S
-        while not _caught_up(status := self._look()):
+        while rows_committed(status := self._look()) < rows:
             if time.monotonic() > deadline:
                 raise ProcessError(f"the lake did not catch up in {CAUGHT_UP_S:.0f} s: {status}")
             time.sleep(0.2)
-        return time.time() - since
 
     def _look(self) -> dict[str, Any]:
         if (usage := self._stream.ended()) is not None:
             raise ProcessError(f"the stream ended with code {usage.exit_code}; see {self._stream.log}")
         status = self._deployment.status()
-        lake = status.get("lake") or {}
-        self.most_held_bytes = max(self.most_held_bytes, lake.get("held_bytes", 0))
-        self.times_let_go = max(self.times_let_go, lake.get("times_let_go", 0))
+        lake = status["lake"]
+        self.most_held_bytes = max(self.most_held_bytes, lake["held_bytes"])
+        self.times_let_go = max(self.times_let_go, lake["times_let_go"])
+        if lake["apart"] or _behind(status) > self._near:
+            self.near_since = None
+        elif self.near_since is None:
+            self.near_since = status["at"]
         return status
 
 
-def _caught_up(status: dict[str, Any]) -> bool:
-    return status.get("lag") == 0 and not status["lake"]["apart"] and time.time() - status["at"] < 2.0
+def _behind(status: dict[str, Any]) -> int:
+    """Messages of vitals that were read and are not in the lake."""
+    read, done = status["read"][VITALS], status["next"].get(VITALS, {})
+    return sum(offset - done.get(partition, 0) for partition, offset in read.items())
 
 
 def _play(around: Surroundings, times: Times, course: Course) -> dict[str, tuple[float, float]]:

@@ -24,6 +24,8 @@ from infra.services import jars, store
 
 PACKAGES = ("apache-beam", "confluent-kafka", "msgspec", "numpy", "pyarrow", "pyiceberg", "duckdb")
 
+WIDTH = 120
+
 Value = float | int | str
 
 
@@ -117,7 +119,8 @@ def as_json(reports: Sequence[Report], command: str) -> dict[str, Any]:
 
 
 def show(reports: Sequence[Report], command: str, console: Console) -> None:
-    """Print one table a benchmark."""
+    """Print one table a benchmark, no narrower than its figures."""
+    console.width = max(console.width, WIDTH)
     for report in reports:
         table = Table(title=f"{report.name}: {report.title}", caption=report.data, title_justify="left")
         for column in report.columns:

@@ -126,6 +126,16 @@ class Deployment:
         self.wait_for("the stream's start", lambda status: status.get("state") == "running", STREAM_START_S, process)
         return process
 
+    def start_watcher(self, what: str) -> MeasuredProcess:
+        """Start `infra.bench.watch` and wait until it watches."""
+        watcher = self.run("infra.bench.watch", what)
+        deadline = time.monotonic() + STREAM_START_S
+        while not watcher.output.stat().st_size:
+            if watcher.ended() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the watcher of {what} did not start\n{tail(watcher.log)}")
+            time.sleep(0.05)
+        return watcher
+
     def drain(self, stream: MeasuredProcess) -> Usage:
         """Have the stream commit what it holds and end. Raises `RuntimeError` if it does not end well."""
         usage = stream.stop(DRAIN_S)

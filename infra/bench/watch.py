@@ -3,7 +3,7 @@
     python -m infra.bench.watch lake       what a question to DuckDB shows, asked again and again
     python -m infra.bench.watch alerts     every alert the moment that a reader has it
 
-They end on SIGTERM. Does not hold: what the lines mean for a benchmark.
+The first line says that they watch. They end on SIGTERM. Does not hold: what the lines mean for a benchmark.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def watch_lake(settings: Settings, stop: threading.Event) -> None:
     """A line an answer: `at` (UTC epoch seconds when it was there), `took_s`, `newest` offset by partition."""
     known: dict[int, int] = {}
     with Analytics(settings) as analytics:
+        print(json.dumps({"watching": "vitals"}), flush=True)
         while not stop.is_set():
             try:
                 # What every partition is beyond needs no reading: files without anything newer are left alone.
