@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
-from infra.planning.lake import LakeUnreachableError, opened_lake
 from infra.planning.topics import BrokerUnreachableError, ObservedTopic, TopicChange, Topics, plan_groups, plan_topic
 from warehouse.catalog import TableMismatchError, create_table, table_lock
 from warehouse.contract import Contracts, load_contracts
 from warehouse.evolution import Change, EvolutionError, ObservedTable, Refusal, evolve, observe_table, plan_table
+from warehouse.opened_lake import LakeUnreachableError, opened_lake
 from warehouse.settings import Settings
 
 T = TypeVar("T")

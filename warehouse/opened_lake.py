@@ -1,4 +1,4 @@
-"""Opening the lake for planning: what does not answer is named with its address, credentials aside.
+"""Opening the lake for a person who waits: what does not answer is named with its address, credentials aside.
 
 Holds: the way from the many exceptions of catalog and store to one that a person can act on.
 Does not hold: retries; a plan is asked for by somebody who is there to ask again.
