@@ -29,17 +29,17 @@ EXPECTED_WARNINGS = ("Specifying a partitions_def on an AssetCheckSpec", "Parame
 def definitions(settings: Settings) -> dg.Definitions:
     """The assets that the contracts lead to, for the lake and stream that `settings` name."""
     contracts = load_contracts()
-    streams = [stream for stream in contracts.values() if stream.topic]
+    topics = [(stream, stream.topic) for stream in contracts.values() if stream.topic]
     observed = [table for table in contracts.tables() if table.name not in ROLLUPS]
     made = _made(contracts)
     return dg.Definitions(
         assets=[
-            *(topic_spec(stream) for stream in streams),
+            *(topic_spec(stream, topic) for stream, topic in topics),
             *(table_spec(table, contracts, GATED) for table in observed),
             *made,
         ],
         sensors=[
-            observation_sensor([stream.name for stream in streams], observed),
+            observation_sensor([stream.name for stream, _ in topics], observed),
             automation(*(asset.key for asset in made)),
         ],
         resources={"settings": settings},

@@ -32,11 +32,11 @@ WRITER = "dagster"
 
 @dataclass(frozen=True, slots=True)
 class RollupReceipt:
-    """A day rolled up: rows written, into which snapshot, from which snapshot of the source."""
+    """A day rolled up: rows written, into which snapshot (None: it was there), from which snapshot of the source."""
 
     day: date
     rows: int
-    snapshot_id: int
+    snapshot_id: int | None
     source_snapshot_id: int
 
 
@@ -84,6 +84,8 @@ def run_gate(settings: Settings, table: str, day: date, *, now: datetime) -> Ver
     `now` is aware. Raises `EmptyTableError` where the table has no snapshot; a red verdict is returned, not raised.
     """
     contract = load_contracts().table(table)
+    if contract.partitioning is None:
+        raise ValueError(f"{table} has no days: its contract gives it no partitioning")
     with Lake(settings) as lake:
         head, vector = lake.head_and_vector(table)
         rows = day_rows(lake.session, head, day, contract.partitioning.column)

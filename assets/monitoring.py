@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 30
 STATUS_FILE = "run/stream.json"
 
+Event = dg.AssetObservation | dg.AssetMaterialization
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -56,7 +58,7 @@ def observation_sensor(topics: list[str], tables: list[TableContract]) -> dg.Sen
     def observations(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult:
         seen = Seen.from_cursor(context.cursor)
         status = read_status(settings, topics)
-        events = list(topic_events(status, seen.topics))
+        events: list[Event] = list(topic_events(status, seen.topics))
         sequences = dict(seen.tables)
         for contract, changes in changed_tables(settings, tables, seen.tables):
             sequences[contract.name] = changes.sequence
@@ -107,13 +109,12 @@ def changed_tables(
         except TableMismatchError:
             continue
         before = sequences.get(contract.name, 0)
-        if table.metadata.last_sequence_number > before:
-            yield contract, changes_since(table, before)
+        changes = changes_since(table, before)
+        if changes.sequence > before:
+            yield contract, changes
 
 
-def table_events(
-    contract: TableContract, changes: "Changes", today: date
-) -> Iterator[dg.AssetObservation | dg.AssetMaterialization]:
+def table_events(contract: TableContract, changes: "Changes", today: date) -> Iterator[Event]:
     """What a table's new snapshots mean: its figures, and each of its days that grew and is a partition."""
     key = table_key(contract.name)
     days = {day: rows for day, rows in changes.rows.items() if day is not None and rows}

@@ -11,7 +11,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.partitions import DAYS
-from warehouse.contract import Column, Contracts, StreamContract, TableContract
+from warehouse.contract import Column, Contracts, StreamContract, TableContract, TopicContract
 
 # Streams that the graph writes itself, and the stream it makes them from. No contract says so: what a message is made
 # from is the graph's business (pipelines/stream.py), and this is its picture.
@@ -35,7 +35,7 @@ def table_key(table: str) -> dg.AssetKey:
     return dg.AssetKey(["lake", table])
 
 
-def topic_spec(stream: StreamContract) -> dg.AssetSpec:
+def topic_spec(stream: StreamContract, topic: TopicContract) -> dg.AssetSpec:
     """The topic of a stream."""
     source = MADE_FROM.get(stream.name)
     return dg.AssetSpec(
@@ -47,7 +47,7 @@ def topic_spec(stream: StreamContract) -> dg.AssetSpec:
         description=stream.message_description,
         metadata={
             "dagster/column_schema": _columns(stream.message),
-            "partitions": stream.topic.partitions,
+            "partitions": topic.partitions,
             "contract_version": stream.version,
         },
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -160,8 +160,8 @@ def _absent(name: str, column: str, rows: Rows) -> Expectation:
     return Expectation(name, "expect_column_values_to_be_null", {"column": column}, rows)
 
 
-def _among(name: str, column: str, allowed: list[str | None], rows: Rows | None = None) -> Expectation:
-    arguments = {"column": column, "value_set": allowed}
+def _among(name: str, column: str, allowed: Sequence[str | None], rows: Rows | None = None) -> Expectation:
+    arguments = {"column": column, "value_set": list(allowed)}
     return Expectation(name, "expect_column_values_to_be_in_set", arguments, rows)
 
 

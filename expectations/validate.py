@@ -9,7 +9,7 @@ from them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -146,7 +146,7 @@ def _unexpected(result: Mapping[str, Any]) -> int | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """GX logs and warns with fragments of what it looked at: not while it looks at patients."""
     import warnings
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.typedef import Record
 
 EPOCH = date(1970, 1, 1)
 
@@ -63,13 +64,15 @@ def changes_since(table: Table, sequence: int) -> Changes:
     snapshot = table.current_snapshot()
     if snapshot is None:
         return Changes(sequence, None, 0, {})
+    total = int((snapshot.summary or {}).get("total-records", 0))
+    if (snapshot.sequence_number or 0) <= sequence:
+        return Changes(sequence, snapshot.snapshot_id, total, {})
     rows: Counter[date | None] = Counter()
     for manifest in snapshot.manifests(table.io):
         if (manifest.sequence_number or 0) > sequence:
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 if (entry.sequence_number or 0) > sequence:
                     rows[_day(entry.data_file.partition)] += entry.data_file.record_count
-    total = int((snapshot.summary or {}).get("total-records", 0))
     return Changes(snapshot.sequence_number or 0, snapshot.snapshot_id, total, dict(rows))
 
 
@@ -93,7 +96,7 @@ def day_bounds(day: date) -> tuple[datetime, datetime]:
     return first, first + timedelta(days=1)
 
 
-def _day(partition: object) -> date | None:
+def _day(partition: Record) -> date | None:
     """The day a file lies in: Iceberg keeps a day transform as days since 1970."""
-    values = list(partition) if partition is not None else []  # type: ignore[call-overload]
+    values = [partition[index] for index in range(len(partition))]
     return EPOCH + timedelta(days=values[0]) if len(values) == 1 and isinstance(values[0], int) else None
