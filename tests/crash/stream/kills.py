@@ -31,15 +31,13 @@ class Kills:
 
 
 def kill_again_and_again(deployment: Deployment, kills: int, in_flight: int, seed: int) -> Kills:
-    """Play a ward and kill the stream at random until both numbers are reached; leaves nothing running."""
-    chance = random.Random(seed)
-    playing = threading.Thread(
-        target=deployment.play_ward, kwargs={"seed": seed, "minutes": 120, "patients": 60, "rate": RATE}, daemon=True
-    )
+    """Play wards and kill the stream at random until both numbers are reached; leaves nothing running."""
+    chance, over = random.Random(seed), threading.Event()
+    playing = threading.Thread(target=deployment.play_wards_until, args=(over, seed, 60, RATE), daemon=True)
     playing.start()
     done = struck = 0
     while done < kills or struck < in_flight:
-        assert playing.is_alive(), f"the ward was played out after {done} kills, {struck} of them in flight"
+        assert done < 10 * kills, f"only {struck} of {done} kills struck a commit under way"
         before = deployment.status().get("at", 0.0)
         process = deployment.start_stream(WARDSTREAM_COMMIT_SECONDS="0.2")
         deployment.wait_for("the stream", lambda s, before=before: s.get("state") == "running" and s["at"] > before, 60)
@@ -49,6 +47,7 @@ def kill_again_and_again(deployment: Deployment, kills: int, in_flight: int, see
         process.wait()
         done += 1
         struck += unreferenced(deployment.settings) > orphans
+    over.set()
     playing.join()
     return Kills(done, struck)
 
