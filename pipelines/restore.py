@@ -75,8 +75,9 @@ class Restorer:
 
     def steps(self, fact: TopicFacts, starts: dict[int, int]) -> StreamSteps:
         """The stream's steps, with the identities of the lake below `starts` remembered."""
-        rule = self._contracts.stream(fact.stream).deduplication
-        table = self._contracts.stream(fact.stream).tables[0].name
+        contract = self._contracts.stream(fact.stream)
+        rule, table = contract.deduplication, contract.tables[0].name
+        assert rule is not None, "a stream with a topic has a deduplication rule"
         known = history.identities_below(self._analytics, table, rule.column, fact.topic_id, starts, rule.max_ids)
         first = FirstPositions(rule.max_ids, rule.horizon_seconds, self._token_key)
         first.restore(known["event_id"], known["kafka_partition"], known["kafka_offset"], known["kafka_time"])
@@ -84,6 +85,7 @@ class Restorer:
 
     def _bound(self, stream: str, first: FirstPositions) -> StreamSteps:
         contract = self._contracts.stream(stream)
+        assert contract.topic is not None, "only streams with a topic are read"
         return StreamSteps(contract, Tokenizer(self._token_key, contract.topic.key_system), first)
 
     def monitor(

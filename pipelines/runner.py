@@ -14,6 +14,7 @@ import heapq
 import itertools
 import threading
 import time
+from typing import Any
 
 from apache_beam.runners import runner as beam_runner
 from apache_beam.runners.portability.fn_api_runner import execution, fn_runner
@@ -32,7 +33,7 @@ class EmbeddedRunner(fn_runner.FnApiRunner):
         super().__init__()
         self.stop = threading.Event()
         self.bundles = 0
-        self._residuals: list[tuple[float, int, str, str, bytes, object]] = []
+        self._residuals: list[tuple[float, int, str, str, bytes, Any]] = []
         self._order = itertools.count()
 
     def run_stages(self, stage_context, stages):
@@ -73,7 +74,7 @@ class EmbeddedRunner(fn_runner.FnApiRunner):
         now = time.monotonic()
         while self._residuals and self._residuals[0][0] <= now:
             _, _, stage_name, input_name, element, coder = heapq.heappop(self._residuals)
-            buffer = execution.ListBuffer(coder_impl=coder)
+            buffer: Any = execution.ListBuffer(coder_impl=coder)
             buffer.append(element)
             ready.enque((stage_name, fn_runner.DataInput({input_name: buffer}, {})))
 

@@ -16,9 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from pipelines.batch import StreamBatch
 from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
@@ -61,14 +62,17 @@ class AlertProducer:
         failures: list[str] = []
         count = 0
         for count, (key, value) in enumerate(messages, start=1):  # noqa: B007
-            self._producer.produce(
-                topic, value, key, on_delivery=lambda error, _: error and failures.append(error.name())
-            )
+            self._producer.produce(topic, value, key, on_delivery=partial(_note_failure, failures))
         if count and self._producer.flush(_ALERT_DELIVERY_S + 5):
             failures.append("time-out")
         if failures:
             raise AlertUndeliveredError(f"{len(failures)} alerts were not taken by topic {topic}: {failures[0]}")
         self.sent[topic] = self.sent.get(topic, 0) + count
+
+
+def _note_failure(failures: list[str], error: KafkaError | None, _: Message) -> None:
+    if error is not None:
+        failures.append(error.name())
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ class PartitionReader:
         """The messages of one call, one batch a topic. No bytecode runs per message."""
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
-        topics = set(map(Message.topic, messages))
+        topics = {topic for topic in set(map(Message.topic, messages)) if topic is not None}
         if len(topics) == 1:
             return [self._batch(topics.pop(), messages)]
         return [self._batch(topic, [m for m in messages if m.topic() == topic]) for topic in sorted(topics)]
@@ -258,14 +258,14 @@ class PositionTracker(RestrictionTracker):
     def current_restriction(self) -> tuple[Positions, bool]:
         return dict(self._positions), self._ended
 
-    def try_claim(self, positions: Positions | None) -> bool:
+    def try_claim(self, position: Positions | None) -> bool:
         """Claim up to these positions; None claims the end of everything."""
         if self._ended:
             return False
-        if positions is None:
+        if position is None:
             self._ended = True
             return False
-        self._positions = dict(positions)
+        self._positions = dict(position)
         return True
 
     def try_split(self, fraction_of_remainder: float):
@@ -288,13 +288,13 @@ class PositionTracker(RestrictionTracker):
 class PositionProvider(RestrictionProvider):
     """A shard starts wherever the lake says when it is opened, so its first restriction is empty."""
 
-    def initial_restriction(self, shard: Shard) -> tuple[Positions, bool]:
+    def initial_restriction(self, element: Shard) -> tuple[Positions, bool]:
         return {}, False
 
     def create_tracker(self, restriction) -> PositionTracker:
         return PositionTracker(restriction)
 
-    def restriction_size(self, shard: Shard, restriction) -> int:
+    def restriction_size(self, element: Shard, restriction) -> int:
         return 1
 
     def restriction_coder(self):

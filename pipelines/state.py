@@ -205,10 +205,13 @@ class ProcessState:
 
     def hand_to_lake(self, batch: StreamBatch) -> None:
         """Give the batch to the committers; fresh batches never wait for them."""
+        lake = self.lake
+        if lake is None:
+            return
         self._count(batch)
         backlog = bool(len(batch.messages)) and time.time() - batch.messages.appended_ms[-1] / 1000 > _FRESH_S
         alone = self.settings.branches == "lake"
-        self.lake.offer(batch, may_wait=lambda: alone or (backlog and self.lake.progresses))
+        lake.offer(batch, may_wait=lambda: alone or (backlog and lake.progresses))
 
     def _count(self, batch: StreamBatch) -> None:
         self._counts["messages"] += len(batch.messages)

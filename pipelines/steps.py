@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.utils.timestamp import Duration
@@ -50,7 +51,7 @@ class ReadPartitions(beam.DoFn):
         self._settings, self._pace = settings, PACES[settings.runner]
 
     @beam.DoFn.unbounded_per_element()
-    def process(self, shard: Shard, tracker=_POSITIONS) -> Iterator[Element]:
+    def process(self, shard: Shard, tracker: Any = _POSITIONS) -> Iterator[Element]:
         process = process_state(self._settings)
         with process.noting_failure():
             state = process.shard(shard, tracker.current_restriction()[0])

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ class Settings:
         """The Kafka topic of a stream: its name behind the site's prefix."""
         return f"{self.topic_prefix}{stream}"
 
-    def kafka(self, **options: object) -> dict[str, object]:
+    def kafka(self, **options: Any) -> dict[str, Any]:
         """librdkafka configuration of a client: the site's options (TLS, SASL …) under the caller's."""
         return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_options, **options}
 
@@ -134,7 +134,7 @@ class _Reader:
             None,
             lambda given: tuple(sorted({int(part) for part in given.split(",")})),
             "whole numbers from 0 parted by commas",
-            lambda numbers: min(numbers) >= 0,
+            lambda numbers: min(numbers or ()) >= 0,
         )
 
     def pairs(self, name: str) -> dict[str, str]:

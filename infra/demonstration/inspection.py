@@ -85,9 +85,7 @@ class Inspection:
             "QUALIFY row_number() OVER (PARTITION BY day ORDER BY evaluated_at DESC) = 1 ORDER BY day"
         )
         return [
-            DayVerdict(
-                r["day"], r["passed"], r["expectations"], tuple(r["failed"]), r["rows"], minutes.get(r["day"], 0)
-            )
+            DayVerdict(r["day"], r["passed"], r["expectations"], list(r["failed"]), r["rows"], minutes.get(r["day"], 0))
             for r in newest
         ]
 

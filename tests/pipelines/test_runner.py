@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import apache_beam as beam
 import psutil
@@ -48,7 +49,7 @@ class Fail(beam.DoFn):
 class SetTimer(beam.DoFn):
     ALARM = TimerSpec("alarm", beam.TimeDomain.REAL_TIME)
 
-    def process(self, element, alarm=beam.DoFn.TimerParam(ALARM)):
+    def process(self, element, alarm=beam.DoFn.TimerParam(ALARM)):  # noqa: B008
         alarm.set(Timestamp(0))
 
     @on_timer(ALARM)
@@ -83,7 +84,7 @@ def test_two_sources_take_turns_and_lose_nothing():
 
 def test_the_delay_a_source_asks_for_is_kept():
     run(limit=5, pause_s=0.1)
-    gaps = [later[0] - earlier[0] for earlier, later in zip(SEEN, SEEN[1:], strict=False)]
+    gaps = [later[0] - earlier[0] for earlier, later in pairwise(SEEN)]
     assert min(gaps) >= 0.095
 
 
