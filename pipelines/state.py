@@ -49,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 REJECTS, DUPLICATES = "rejects", "duplicates"
 _RETRY_S = 1.0
+_PROMPT_S = 8.0
 _REPORT_S = 1.0
 _FRESH_S = 5.0
 """A batch appended longer ago than this is backlog: its alerts are late already, so it may wait for a busy lake."""
@@ -93,6 +94,7 @@ class ProcessState:
         self._lock = threading.RLock()
         self._draining = threading.Event()
         self._phase, self._reason = "starting", ""
+        self._began_at = time.monotonic()
         self._reported_at = 0.0
         self._counts = {"messages": 0, "rows": 0, "rejects": 0, "duplicates": 0}
 
@@ -168,6 +170,7 @@ class ProcessState:
         """Positions from the tables' vectors, state from their rows, whatever the runner remembers."""
         if shard.id in self._shards:
             self._shards.pop(shard.id).reader.close()
+        self._reason = f"reading positions and state from the lake at {self.settings.s3_endpoint}"
         restorer = self._restorer()
         facts = read_topic_facts(self.settings, shard.streams)
         starts = restorer.starts(facts)
@@ -295,7 +298,7 @@ class ProcessState:
         ends = {at: end for shard in shards for at, end in shard.reader.ends().items()}
         done = {at: offset for shard in shards for at, offset in self._settled(shard).items()} if lake else read
         return {
-            "state": "waiting" if reason and self._phase in ("starting", "running") else self._phase,
+            "state": "waiting" if reason and self._is_slow() else self._phase,
             "reason": reason,
             "read": _by_stream(read),
             "next": _by_stream(done),
@@ -305,6 +308,11 @@ class ProcessState:
             "alerts": dict(self.producer.sent) if "producer" in self.__dict__ else {},
             "lake": lake.status() if lake else None,
         }
+
+    def _is_slow(self) -> bool:
+        """Whether a reason to wait is worth a word: at once while running, after a moment while starting."""
+        began_long_ago = time.monotonic() - self._began_at > _PROMPT_S
+        return self._phase == "running" or (self._phase == "starting" and began_long_ago)
 
     def _insist(self, action: Callable[[], T]) -> T | None:
         """Try until the lake, the vault and the broker answer. None when the process drains before they do."""
