@@ -257,8 +257,9 @@ def test_a_foreign_commit_without_a_vector_does_not_hide_the_vector(folder_lake:
     assert positions(folder_lake) == each_once(5, 15)
 
 
-def test_a_conflict_is_tried_again_with_the_same_files(lake: Settings) -> None:
-    table, identifier = started(lake)
+def test_a_conflict_is_tried_again_at_once_with_the_same_files(lake: Settings) -> None:
+    steps: list[str] = []
+    table, identifier = started(lake, progress=steps.append)
     other = fenced(lake, identifier)
     answers = Answers(
         table._session._catalog, before=once(lambda: other.commit(readings(0, 7, 1), [interval(0, 7, 1)]) and None)
@@ -266,6 +267,7 @@ def test_a_conflict_is_tried_again_with_the_same_files(lake: Settings) -> None:
     receipt = table.commit(readings(0, 100), [interval(0, 100)])
     assert (receipt.attempts, answers.asked) == (2, 2)
     assert receipt.vector == {TOPIC: {0: 100, 1: 7}}
+    assert (steps.count("stage"), steps.count("wait")) == (1, 0)
     assert positions(lake) == each_once(0, 100) + each_once(0, 7, 1)
 
 
@@ -501,6 +503,19 @@ def test_a_tagged_snapshot_is_kept(folder_lake: Settings) -> None:
     metadata = loaded(folder_lake, identifier).metadata
     assert metadata.snapshot_by_name("trained-on").snapshot_id == tagged
     assert len(metadata.snapshots) <= 4
+
+
+def test_a_kept_snapshot_without_a_vector_keeps_the_one_that_has_it(folder_lake: Settings) -> None:
+    table, identifier = started(folder_lake, kept_snapshots=3)
+    table.commit(readings(0, 10), [interval(0, 10)])
+    foreign = loaded(folder_lake, identifier)
+    foreign.delete("kafka_offset < 5")
+    foreign.manage_snapshots().create_tag(foreign.metadata.current_snapshot_id, "foreign").commit()
+    for n in range(10, 17):
+        table.commit(readings(n, n + 1), [interval(n, n + 1)])
+    assert len(loaded(folder_lake, identifier).metadata.snapshots) <= 5
+    _roll_back(folder_lake, identifier, foreign.metadata.current_snapshot_id)
+    assert fenced(folder_lake, identifier).vector() == {TOPIC: {0: 10, 1: 0}}
 
 
 def test_a_tag_made_in_the_very_moment_is_not_taken_along(folder_lake: Settings) -> None:
