@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from infra.services.processes import Child
@@ -17,6 +18,9 @@ from tests.conftest_postgres import postgres
 from warehouse.settings import Settings
 
 __all__ = ["postgres"]
+
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 
 REST_PORT = 81
 """The store's own REST catalog listens so many above the port base; the product leaves it closed."""

@@ -60,7 +60,7 @@ def test_one_file_a_day_named_by_its_day(table: Table) -> None:
     ]
 
 
-@budget(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@budget(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.integers(-40 * DAY, 40 * DAY), min_size=1, max_size=60))
 def test_the_split_loses_no_row_and_keeps_their_order(table: Table, times: list[int]) -> None:
     parts = list(split_by_day(at(times), table.spec().fields[0], table))
