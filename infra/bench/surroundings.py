@@ -186,7 +186,7 @@ class Deployment:
             ConfigResource(ResourceType.TOPIC, self.settings.topic(stream), incremental_configs=entries)
             for stream in streams
         ]
-        admin = AdminClient(self.settings.kafka())
+        admin = AdminClient(self.settings.kafka(log_level=5))
         for answer in admin.incremental_alter_configs(resources).values():
             answer.result()
 
@@ -194,7 +194,7 @@ class Deployment:
 def create_topic(settings: Settings, topic: str, partitions: int) -> None:
     """A topic with Kafka's own defaults, but for `SENT_AS_IT_COMES`."""
     wanted = NewTopic(topic, partitions, 1, config=SENT_AS_IT_COMES)
-    admin = AdminClient(settings.kafka())
+    admin = AdminClient(settings.kafka(log_level=5))
     for answer in admin.create_topics([wanted]).values():
         answer.result()
 
