@@ -7,7 +7,7 @@ Does not hold: any step. A step is a pure function `StreamBatch -> StreamBatch` 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import chain, compress
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +102,12 @@ class StreamBatch:
     row_index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rejects: tuple[Reject, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates.none)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, near enough to bound a queue: messages with their objects, and rows."""
+        payload = sum(map(len, filter(None, chain(self.messages.values, self.messages.keys))))
+        return payload + 100 * len(self.messages) + (self.rows.nbytes if self.rows is not None else 0)
 
     def keep(self, mask: np.ndarray, rejects: list[Reject]) -> StreamBatch:
         """The batch with only the rows of `mask` (bool[rows]) left and `rejects` added."""

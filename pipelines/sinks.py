@@ -279,12 +279,6 @@ class TableCommitter(threading.Thread):
                 pause = min(pause * 2, _LONGEST_RETRY_S)
 
 
-def batch_bytes(batch: StreamBatch) -> int:
-    """Memory a batch holds, near enough to bound a queue: its messages and its rows."""
-    values = sum(map(len, filter(None, batch.messages.values)))
-    return values + 100 * len(batch.messages) + (batch.rows.nbytes if batch.rows is not None else 0)
-
-
 class Lake:
     """All tables of the process: takes batches, bounds what is held, lets go and catches up.
 
@@ -335,7 +329,7 @@ class Lake:
     def offer(self, batch: StreamBatch, may_wait: Callable[[], bool]) -> None:
         """Take a live batch. While `may_wait()` holds a full queue is waited for, else it is let go."""
         self.raise_if_broken()
-        nbytes = batch_bytes(batch)
+        nbytes = batch.nbytes
         while not self.is_apart and self._is_full(nbytes) and may_wait() and not self.draining.is_set():
             time.sleep(0.005)
             self.raise_if_broken()
@@ -351,7 +345,7 @@ class Lake:
 
     def put(self, batch: StreamBatch) -> None:
         """Take a batch of the catch-up; waits while the queue is full."""
-        nbytes = batch_bytes(batch)
+        nbytes = batch.nbytes
         while self._is_full(nbytes) and not self.draining.is_set():
             time.sleep(0.01)
             self.raise_if_broken()

@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.coders import registry
 from apache_beam.utils.timestamp import Duration
 
 from pipelines.batch import StreamBatch
+from pipelines.coder import StreamBatchCoder
 from pipelines.source import BATCH_MESSAGES, BUNDLE_MESSAGES, PositionProvider, Shard
 from pipelines.state import process_state
 from warehouse.settings import Settings
 
 Element = tuple[str, StreamBatch]
 """(shard id, batch)"""
+
+registry.register_coder(StreamBatch, StreamBatchCoder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Does not hold: any step (steps.py) or state (state.py). The step labels are fixe
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.runner import EmbeddedRunner
 from pipelines.source import Shard, SourceError
 from pipelines.state import ProcessState, process_state
-from pipelines.steps import Apply, DecideAndSendAlerts, HandToLake, ReadPartitions
+from pipelines.steps import Apply, DecideAndSendAlerts, Element, HandToLake, ReadPartitions
 from warehouse.offsets import OffsetsError
 from warehouse.settings import SettingError, Settings
 
@@ -39,17 +40,22 @@ def build(pipeline: beam.Pipeline, settings: Settings, shards: list[Shard]) -> N
         batches = batches | "Spread shards" >> beam.Reshuffle()
     batches = (
         batches
-        | "Read partitions" >> beam.ParDo(ReadPartitions(settings))
-        | "Pseudonymise key" >> beam.ParDo(Apply(settings, "pseudonymise"))
-        | "Decode" >> beam.ParDo(Apply(settings, "decode"))
-        | "Normalise" >> beam.ParDo(Apply(settings, "normalise"))
-        | "Validate" >> beam.ParDo(Apply(settings, "validate"))
-        | "Deduplicate" >> beam.ParDo(Apply(settings, "deduplicate"))
+        | "Read partitions" >> _step(ReadPartitions(settings))
+        | "Pseudonymise key" >> _step(Apply(settings, "pseudonymise"))
+        | "Decode" >> _step(Apply(settings, "decode"))
+        | "Normalise" >> _step(Apply(settings, "normalise"))
+        | "Validate" >> _step(Apply(settings, "validate"))
+        | "Deduplicate" >> _step(Apply(settings, "deduplicate"))
     )
     if settings.branches in ("alerts", "all"):
-        batches = batches | "Decide and send alerts" >> beam.ParDo(DecideAndSendAlerts(settings))
+        batches = batches | "Decide and send alerts" >> _step(DecideAndSendAlerts(settings))
     if settings.branches in ("lake", "all"):
         batches | "Hand to lake" >> beam.ParDo(HandToLake(settings))
+
+
+def _step(step: beam.DoFn) -> beam.ParDo:
+    """With its type, so that Beam takes our coder."""
+    return beam.ParDo(step).with_output_types(Element)
 
 
 def run(settings: Settings, shards: list[Shard]) -> None:
@@ -98,6 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    # Thousands of messages live at a time: with its usual thresholds the collector would hardly ever rest.
+    gc.set_threshold(50_000, 20, 100)
     try:
         settings = Settings.from_environment()
     except SettingError as error:

@@ -90,9 +90,15 @@ def test_the_delay_a_source_asks_for_is_kept():
 
 def test_stop_ends_an_endless_run_between_bundles():
     runner = EmbeddedRunner()
-    threading.Timer(0.5, runner.stop.set).start()
+    threading.Thread(target=_stop_once_it_runs, args=(runner,), daemon=True).start()
     run(limit=None, pause_s=0.01, runner=runner)
     assert SEEN
+
+
+def _stop_once_it_runs(runner: EmbeddedRunner) -> None:
+    while not SEEN:
+        time.sleep(0.01)
+    runner.stop.set()
 
 
 def test_an_exception_in_a_step_ends_the_run():
