@@ -12,6 +12,7 @@ import argparse
 import io
 import sys
 import time
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,7 +85,7 @@ def create_table(settings: Settings) -> Table:
 
 def rows_of(messages: list[Message], topic: str) -> pa.Table:
     """The messages as rows. Raises `pa.ArrowInvalid` for a malformed one."""
-    text = b"\n".join([message.value() for message in messages])
+    text = b"\n".join(cast(list[bytes], [message.value() for message in messages]))
     options = pj.ReadOptions(use_threads=False, block_size=max(1 << 20, len(text) + 1))
     rows = pj.read_json(io.BytesIO(text), read_options=options, parse_options=_OPTIONS)
     times = pc.cast(pc.utf8_slice_codeunits(rows["event_time"], 0, 23), pa.timestamp("us"))

@@ -128,7 +128,7 @@ def commits(settings: Settings, table: str) -> list[tuple[float, int]]:
     """(UTC epoch seconds, rows of the table by then) of each commit that is still in the history and added rows."""
     metadata = open_catalog(settings).load_table((settings.namespace, table)).metadata
     snapshots = [(s.timestamp_ms / 1000, s.summary) for s in metadata.snapshots if s.summary is not None]
-    return [(at, int(summary["total-records"])) for at, summary in snapshots if int(summary["added-records"] or 0)]
+    return [(at, int(summary["total-records"] or 0)) for at, summary in snapshots if int(summary["added-records"] or 0)]
 
 
 def steady_cost(commits: list[tuple[float, int]], course: list[tuple[float, float]]) -> float | None:

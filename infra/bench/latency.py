@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +164,7 @@ def _play(around: Surroundings, times: Times, course: Course) -> dict[str, tuple
 
 
 @contextmanager
-def _standing_still(pid: int) -> Iterator[None]:
+def _standing_still(pid: int) -> Generator[None]:
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -85,7 +85,7 @@ def send_paced(
         due = min(total, int((now - began) * rate)) - sent
         if due > 0:
             moment = np.datetime64(int(now * 1000), "ms")
-            sender.send(workload.next(iso_texts(moment[None]) * due))
+            sender.send(workload.next(iso_texts(np.array([moment])) * due))
         sleep(PACE_S)
 
 

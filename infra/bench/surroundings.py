@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Surroundings:
 
 
 @contextmanager
-def surroundings(progress: Callable[[str], None]) -> Iterator[Surroundings]:
+def surroundings(progress: Callable[[str], None]) -> Generator[Surroundings]:
     """Start a broker and a store of one's own."""
     cache = Settings.from_environment({}).cache
     with ExitStack() as stack:

@@ -61,7 +61,7 @@ def watch_alerts(settings: Settings, topic: str, stop: threading.Event) -> None:
 
 
 def _alert(message: Message) -> dict[str, object]:
-    alert = json.loads(message.value())
+    alert = json.loads(message.value() or b"{}")
     return {
         "alert_id": alert["alert_id"],
         "patient": alert["patient"]["patient_id"],
