@@ -25,6 +25,8 @@ PARTITIONS = 4
 COMMIT_S = "5"
 """Both commit this often, or when they think they hold enough."""
 TIMEOUT_S = 1_800.0
+STEADY_COMMITS = 4
+"""With fewer, what was read before the first commit and written by the last weighs too much."""
 SEEDS = {"mixed": 7, "clean": 9}
 
 Progress = Callable[[str], None]
@@ -36,7 +38,7 @@ class Drained:
 
     Attributes:
         cpu_s_per_m: CPU seconds per million messages of the topic, start-up included.
-        steady_cpu_s_per_m: the same from the first commit to the last, per million rows; None with a single commit.
+        steady_cpu_s_per_m: the same from the first commit to the last, per million rows; None with too few commits.
         servers_cpu_s: what broker and store used meanwhile.
         found: what the tables hold.
     """
@@ -132,8 +134,8 @@ def commits(settings: Settings, table: str) -> list[tuple[float, int]]:
 
 
 def steady_cost(commits: list[tuple[float, int]], course: list[tuple[float, float]]) -> float | None:
-    """CPU seconds per million rows between the first commit and the last; None if there is no between."""
-    if len(commits) < 2:
+    """CPU seconds per million rows between the first commit and the last; None with fewer than `STEADY_COMMITS`."""
+    if len(commits) < STEADY_COMMITS:
         return None
     (first_at, first_rows), (last_at, last_rows) = commits[0], commits[-1]
     cpu_s = _cpu_at(course, last_at) - _cpu_at(course, first_at)

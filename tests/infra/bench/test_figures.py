@@ -50,11 +50,13 @@ def test_a_row_that_was_never_seen_is_no_figure():
 
 def test_steady_cost_is_of_the_rows_between_first_and_last_commit():
     course = [(0.0, 0.0), (10.0, 4.0), (20.0, 10.0), (30.0, 40.0)]
-    assert steady_cost([(10.0, 1_000_000), (15.0, 2_000_000), (20.0, 3_000_000)], course) == pytest.approx(3.0)
+    assert steady_cost(
+        [(10.0, 1_000_000), (12.0, 1_500_000), (15.0, 2_000_000), (20.0, 3_000_000)], course
+    ) == pytest.approx(3.0)
 
 
-def test_a_single_commit_has_no_steady_cost():
-    assert steady_cost([(10.0, 5)], [(0.0, 0.0)]) is None
+def test_a_few_commits_have_no_steady_cost():
+    assert steady_cost([(1.0, 5), (2.0, 9), (3.0, 12)], [(0.0, 0.0), (4.0, 4.0)]) is None
 
 
 def test_a_spread_shows_median_least_and_most():
