@@ -58,7 +58,7 @@ PULSATILE = frozenset(("8867-4", "59408-5", "8480-6", "8462-4", "8478-0"))
 
 PATIENT_KEY = re.compile(rb"P[0-9]{6,12}")
 DEVICE_KEY = re.compile(rb"device:[A-Za-z0-9._-]{1,64}")
-AHEAD_US = 86_400 * 1_000_000
+AHEAD_US = 3_600 * 1_000_000
 EARLIEST_US = 946_684_800 * 1_000_000
 
 # field -> least and most characters

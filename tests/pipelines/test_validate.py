@@ -40,8 +40,8 @@ def test_an_alert_must_be_about_the_person_of_its_key():
 @pytest.mark.parametrize(
     ("time", "reason"),
     [
-        ("2026-11-23T01:05:00Z", None),
-        ("2026-11-23T01:05:00.000001Z", "time_in_future"),
+        ("2026-11-22T02:05:00Z", None),
+        ("2026-11-22T02:05:00.000001Z", "time_in_future"),
         ("9999-12-31T23:59:59.999999Z", "time_in_future"),
         ("9999-12-31T23:59:59.999999-12:00", "time_in_future"),
         ("2000-01-01T00:00:00Z", None),
