@@ -40,17 +40,16 @@ class MessageBatch:
     def __len__(self) -> int:
         return len(self.values)
 
-    def only(self, kept: np.ndarray, starts: dict[int, int]) -> MessageBatch:
-        """The messages of `kept` (bool[n]), with the intervals cut to begin at `starts`."""
-        return MessageBatch(
-            stream=self.stream,
-            topic_id=self.topic_id,
+    def only(self, kept: np.ndarray, intervals: dict[int, tuple[int, int]]) -> MessageBatch:
+        """The messages of `kept` (bool[n]), accounting for `intervals`."""
+        return replace(
+            self,
             partitions=self.partitions[kept],
             offsets=self.offsets[kept],
             appended_ms=self.appended_ms[kept],
             keys=list(compress(self.keys, kept)),
             values=list(compress(self.values, kept)),
-            intervals={p: (max(a, starts.get(p, a)), max(b, starts.get(p, b))) for p, (a, b) in self.intervals.items()},
+            intervals=intervals,
         )
 
 
@@ -121,20 +120,38 @@ class StreamBatch:
         )
 
     def beyond(self, starts: dict[int, int]) -> StreamBatch:
-        """The batch without what lies below `starts` (partition -> offset); itself where nothing does."""
-        messages = self.messages
-        if all(starts.get(p, start) <= start for p, (start, _) in messages.intervals.items()):
+        """The part at or above `starts` (partition -> offset); itself where nothing lies below."""
+        intervals = self.messages.intervals
+        if all(starts.get(p, start) <= start for p, (start, _) in intervals.items()):
             return self
-        floor = np.zeros(int(messages.partitions.max(initial=0)) + 1, np.int64)
-        for partition, start in starts.items():
-            if partition < len(floor):
-                floor[partition] = start
-        kept = messages.offsets >= floor[messages.partitions]
+        cut = {p: (max(a, starts.get(p, a)), max(b, starts.get(p, b))) for p, (a, b) in intervals.items()}
+        return self._part(self.messages.offsets >= self._bounds(starts, 0), cut)
+
+    def below(self, ends: dict[int, int]) -> StreamBatch:
+        """The part below `ends` (partition -> offset); itself where nothing lies beyond."""
+        intervals = self.messages.intervals
+        if all(end <= ends.get(p, end) for p, (_, end) in intervals.items()):
+            return self
+        cut = {p: (min(a, ends.get(p, b)), min(b, ends.get(p, b))) for p, (a, b) in intervals.items()}
+        return self._part(self.messages.offsets < self._bounds(ends, np.iinfo(np.int64).max), cut)
+
+    def _bounds(self, offsets: dict[int, int], otherwise: int) -> np.ndarray:
+        """int64[n]: the offset given for each message's partition."""
+        bounds = np.full(int(self.messages.partitions.max(initial=0)) + 1, otherwise, np.int64)
+        for partition, offset in offsets.items():
+            if partition < len(bounds):
+                bounds[partition] = offset
+        return bounds[self.messages.partitions]
+
+    def _part(self, kept: np.ndarray, intervals: dict[int, tuple[int, int]]) -> StreamBatch:
+        """Only the messages of `kept` (bool[n]) and what is known of them; `intervals` without the empty ones."""
         new_index = np.cumsum(kept) - 1
         rows_kept, duplicates_kept = kept[self.row_index], kept[self.duplicates.index]
-        return StreamBatch(
-            messages=messages.only(kept, starts),
+        return replace(
+            self,
+            messages=self.messages.only(kept, {p: (a, b) for p, (a, b) in intervals.items() if a < b}),
             tokens=None if self.tokens is None else self.tokens.filter(pa.array(kept)),
+            subjects=None if self.subjects is None else self.subjects.filter(pa.array(kept)),
             rows=None if self.rows is None else self.rows.filter(pa.array(rows_kept)),
             row_index=new_index[self.row_index[rows_kept]],
             rejects=tuple(replace(r, index=int(new_index[r.index])) for r in self.rejects if kept[r.index]),

@@ -123,11 +123,11 @@ class Restorer:
             reader.close()
 
 
-def open_table(settings: Settings, name: str, stop: threading.Event | None = None) -> FencedTable:
+def open_table(settings: Settings, name: str) -> FencedTable:
     """A writer of its own: pyiceberg's tables belong to one thread."""
     writer = f"{socket.gethostname()}/{os.getpid()}"
     identifier = (settings.namespace, name)
-    return FencedTable(open_catalog(settings), identifier, writer=writer, stop=stop, patience_seconds=PATIENCE_S)
+    return FencedTable(open_catalog(settings), identifier, writer=writer, patience_seconds=PATIENCE_S)
 
 
 _PAST = (

@@ -34,9 +34,12 @@ IDLE_ADVANCE_S = 60.0
 QUIET_S = 5.0
 """and this soon after the last message of all."""
 HEALTHY_S = 10.0
-"""Committers that finished nothing for this long are not waited for by backlog."""
+"""Committers that finished nothing for this long are not waited for by backlog,"""
+PATIENCE_S = 10.0
+"""nor those that, waited for this long in all, did not make half of the queue free."""
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.2, 5.0
-_ALERT_DELIVERY_S = 120.0
+_LOOK_AGAIN_S = 0.005
+_ALERT_DELIVERY_S = 60.0
 
 
 class AlertUndeliveredError(RuntimeError):
@@ -113,13 +116,14 @@ class _Pending:
             held[partition] = end
         return batch.beyond(held)
 
-    def add(self, batch: StreamBatch, rows: pa.Table, now: float) -> None:
-        self.since, self.latest = self.since or now, now
+    def add(self, batch: StreamBatch, rows: pa.Table, offered_at: float) -> None:
+        """Waiting counts from when the batch was offered, so that a commit under way does not delay the next one."""
+        self.since, self.latest = self.since or offered_at, offered_at
         for partition, (start, end) in batch.messages.intervals.items():
             key = (batch.messages.topic_id, partition)
             self.intervals[key] = (self.intervals.get(key, (start, end))[0], end)
         if rows.num_rows:
-            self.rows_since = self.rows_since or now
+            self.rows_since = self.rows_since or offered_at
             self.rows.append(rows)
             self.count += rows.num_rows
             self.nbytes += rows.nbytes
@@ -141,12 +145,14 @@ class TableCommitter(threading.Thread):
         self.last_commit_at: float | None = None
         self.progressed_at = time.monotonic()
         self._settings = settings
-        self._queue: queue.SimpleQueue[tuple[int, StreamBatch, int] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, StreamBatch, int, float] | None] = queue.SimpleQueue()
         self._queued_bytes = 0
         self._generation = 0
         self._pending = _Pending(0)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self._gave_up = False
         self.busy = threading.Event()
 
     @property
@@ -164,7 +170,7 @@ class TableCommitter(threading.Thread):
     def offer(self, batch: StreamBatch, nbytes: int) -> None:
         with self._lock:
             self._queued_bytes += nbytes
-            self._queue.put((self._generation, batch, nbytes))
+            self._queue.put((self._generation, batch, nbytes, time.monotonic()))
 
     def let_go(self) -> None:
         with self._lock:
@@ -173,10 +179,11 @@ class TableCommitter(threading.Thread):
 
     def drain(self, timeout_s: float) -> bool:
         """Commit what is held, empty advances included, and end. False if that took too long."""
+        self._deadline = time.monotonic() + timeout_s
         self._stopping.set()
         self._queue.put(None)
-        self.join(timeout_s)
-        return not self.is_alive()
+        self.join(timeout_s + 2 * _LONGEST_RETRY_S)
+        return not self.is_alive() and not self._gave_up
 
     def run(self) -> None:
         try:
@@ -186,7 +193,7 @@ class TableCommitter(threading.Thread):
                 self._gather(min(self._due_in(), 0.5))
                 if self._due_in() <= 0:
                     self._commit()
-            while not self._queue.empty():
+            while not self._queue.empty() and not self._gave_up:
                 self._gather(0)
             self._commit()
         except BaseException as error:
@@ -215,7 +222,7 @@ class TableCommitter(threading.Thread):
         finally:
             self.busy.clear()
 
-    def _hold(self, generation: int, batch: StreamBatch, nbytes: int) -> None:
+    def _hold(self, generation: int, batch: StreamBatch, nbytes: int, offered_at: float) -> None:
         if self._pending.generation != self._generation:
             self._pending = _Pending(self._generation)
         if generation != self._pending.generation:
@@ -223,7 +230,7 @@ class TableCommitter(threading.Thread):
         unseen = self._pending.unseen(batch)
         rows = self._insist(lambda: self.table.rows(unseen))
         if rows is not None:
-            self._pending.add(unseen, rows, time.monotonic())
+            self._pending.add(unseen, rows, offered_at)
         with self._lock:
             if generation == self._generation:
                 self._queued_bytes -= nbytes
@@ -264,9 +271,10 @@ class TableCommitter(threading.Thread):
         self.progressed_at = time.monotonic()
 
     def _insist(self, action: Callable):
-        """Try until the store, the catalog and the vault answer. None when the process stops before they do."""
+        """Try until the store, the catalog and the vault answer. None when the process ends before they do: then
+        nothing more may be committed, for it would leave a hole."""
         pause = _FIRST_RETRY_S
-        while True:
+        while not self._gave_up:
             try:
                 result = action()
                 self.waiting_for = None
@@ -274,9 +282,10 @@ class TableCommitter(threading.Thread):
             except (StoreUnavailableError, VaultUnavailableError) as error:
                 self.waiting_for = str(error)
                 _LOG.warning("%s waits: %s", self.table.name, error)
-                if self._stopping.wait(pause):
-                    return None
+                self._gave_up = time.monotonic() + pause > self._deadline
+                time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_RETRY_S)
+        return None
 
 
 class Lake:
@@ -284,7 +293,8 @@ class Lake:
 
     Args:
         catch_up: called in a thread of its own after the lake let go; it reads Kafka from the tables' vectors and
-            hands batches to `put` until `met` says that the live position is reached.
+            hands batches to `put` until `met` says that the live position is reached. It never passes that position:
+            beyond it alerts may not be told yet.
     """
 
     def __init__(self, settings: Settings, tables: list[LakeTable], catch_up: Callable[[Lake], None]) -> None:
@@ -293,6 +303,7 @@ class Lake:
         self._catch_up = catch_up
         self._lock = threading.Lock()
         self._live: dict[tuple[str, int], int] = {}
+        self._waited_s = 0.0
         self._apart: threading.Thread | None = None
         self.times_let_go = 0
         self.draining = threading.Event()
@@ -326,12 +337,23 @@ class Lake:
                 least[at] = min(offset, least.get(at, offset))
         return least
 
-    def offer(self, batch: StreamBatch, may_wait: Callable[[], bool]) -> None:
-        """Take a live batch. While `may_wait()` holds a full queue is waited for, else it is let go."""
+    def starts_at(self, positions: dict[tuple[str, int], int]) -> None:
+        """Where the live reader stands when it is opened: (topic id, partition) -> offset."""
+        with self._lock:
+            self._live.update(positions)
+
+    def offer(self, batch: StreamBatch, may_wait: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        """Take a live batch, whose alerts are told. While `may_wait()` holds a full queue is waited for, up to
+        `patience_s` in all until half of it was free again; then it is let go."""
         self.raise_if_broken()
         nbytes = batch.nbytes
+        if self.held_bytes < self._settings.lake_queue_bytes / 2:
+            self._waited_s = 0.0
         while not self.is_apart and self._is_full(nbytes) and may_wait() and not self.draining.is_set():
-            time.sleep(0.005)
+            if self._waited_s >= patience_s:
+                break
+            time.sleep(_LOOK_AGAIN_S)
+            self._waited_s += _LOOK_AGAIN_S
             self.raise_if_broken()
         with self._lock:
             for partition, (_, end) in batch.messages.intervals.items():
@@ -343,13 +365,22 @@ class Lake:
                 return
             self._hand_out(batch, nbytes)
 
-    def put(self, batch: StreamBatch) -> None:
-        """Take a batch of the catch-up; waits while the queue is full."""
+    def put(self, batch: StreamBatch) -> StreamBatch:
+        """Take what the live reader has passed of a batch of the catch-up, and give back the rest.
+
+        The rest may hold readings whose alerts are not told yet. Waits while the queue is full.
+        """
         nbytes = batch.nbytes
         while self._is_full(nbytes) and not self.draining.is_set():
-            time.sleep(0.01)
+            time.sleep(_LOOK_AGAIN_S)
             self.raise_if_broken()
-        self._hand_out(batch, nbytes)
+        with self._lock:
+            topic_id = batch.messages.topic_id
+            live = {p: self._live.get((topic_id, p), 0) for p in batch.messages.intervals}
+        passed = batch.below(live)
+        if passed.messages.intervals:
+            self._hand_out(passed, nbytes)
+        return batch.beyond(live)
 
     def met(self, positions: dict[tuple[str, int], int]) -> bool:
         """Whether the catch-up stands at (or beyond) the live position; if so live batches are taken again."""

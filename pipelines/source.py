@@ -200,7 +200,7 @@ _CONSUMER_OPTIONS = {
     "fetch.queue.backoff.ms": 10,  # the default of 1000 starves a batch consumer
     "fetch.wait.max.ms": 50,
     "fetch.min.bytes": 1,
-    "queued.min.messages": 400_000,
+    "queued.min.messages": 100_000,
     "queued.max.messages.kbytes": 65_536,
     "max.partition.fetch.bytes": 4 << 20,
 }

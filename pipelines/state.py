@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -51,6 +52,8 @@ REJECTS, DUPLICATES = "rejects", "duplicates"
 _RETRY_S = 1.0
 _PROMPT_S = 8.0
 _REPORT_S = 1.0
+_CATCH_UP_MESSAGES = 2_000
+_LONGEST_YIELD_S = 0.1
 _FRESH_S = 5.0
 """A batch appended longer ago than this is backlog: its alerts are late already, so it may wait for a busy lake."""
 
@@ -121,7 +124,7 @@ class ProcessState:
 
     def _lake_table(self, table: TableContract) -> LakeTable:
         def opened():
-            return open_table(self.settings, table.name, self._draining)
+            return open_table(self.settings, table.name)
 
         return LakeTable(table.name, frozenset(table.fed_by), arrow_schema(table), opened, self._rows_of(table))
 
@@ -181,6 +184,8 @@ class ProcessState:
         if self.settings.branches != "lake" and SCORED_STREAM in shard.streams:
             state.monitor, state.known_alerts = restorer.monitor(facts, starts, self._draining)
         self._shards[shard.id] = state
+        if self.lake is not None:
+            self.lake.starts_at({(facts[s].topic_id, p): offset for (s, p), offset in owned.items()})
         return state
 
     # --- alerts
@@ -214,7 +219,10 @@ class ProcessState:
         self._count(batch)
         backlog = bool(len(batch.messages)) and time.time() - batch.messages.appended_ms[-1] / 1000 > _FRESH_S
         alone = self.settings.branches == "lake"
-        lake.offer(batch, may_wait=lambda: alone or (backlog and lake.progresses))
+        if alone:
+            lake.offer(batch, may_wait=lambda: True, patience_s=float("inf"))
+        else:
+            lake.offer(batch, may_wait=lambda: backlog and lake.progresses)
 
     def _count(self, batch: StreamBatch) -> None:
         self._counts["messages"] += len(batch.messages)
@@ -239,10 +247,16 @@ class ProcessState:
         steps = {stream: restorer.steps(facts[stream], starts[stream]) for stream in self.streams}
         owned = {(s, p): offset for s in starts for p, offset in starts[s].items() if self._owns(p)}
         reader = PartitionReader(self.settings, facts, owned)
+        held: list[StreamBatch] = []
         try:
             while not lake.draining.is_set():
-                for messages in reader.read(wait_s=0.1, linger_s=0.0):
-                    lake.put(steps[messages.stream].all(messages))
+                began = time.monotonic()
+                if not held:
+                    messages = reader.read(wait_s=0.1, linger_s=0.0, limit=_CATCH_UP_MESSAGES)
+                    held = [steps[read.stream].all(read) for read in messages]
+                held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
+                # One interpreter serves both: half of its time is left to the live path and its alerts.
+                lake.draining.wait(min(time.monotonic() - began, _LONGEST_YIELD_S))
                 if lake.met({(facts[s].topic_id, p): offset for (s, p), offset in reader.positions.items()}):
                     return
         finally:
@@ -278,7 +292,7 @@ class ProcessState:
         return drained
 
     def failed(self, error: BaseException) -> None:
-        self._phase, self._reason = "failed", f"{type(error).__name__}: {error}"
+        self._phase, self._reason = "failed", told(error)
 
     @contextmanager
     def noting_failure(self):
@@ -324,6 +338,16 @@ class ProcessState:
                 _LOG.warning("the start waits: %s", error)
                 self._draining.wait(_RETRY_S)
         return None
+
+
+def told(error: BaseException) -> str:
+    """An error in words that may be logged: the text of our own exceptions, of others only kind and place, for theirs
+    may hold values."""
+    kind = type(error)
+    if kind.__module__.partition(".")[0] in ("pipelines", "warehouse"):
+        return f"{kind.__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{kind.__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else kind.__name__
 
 
 def monitored(batch: StreamBatch) -> pa.Table:

@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.runner import EmbeddedRunner
 from pipelines.source import Shard, SourceError
-from pipelines.state import ProcessState, process_state
+from pipelines.state import ProcessState, process_state, told
 from pipelines.steps import Apply, DecideAndSendAlerts, Element, HandToLake, ReadPartitions
 from warehouse.offsets import OffsetsError
 from warehouse.settings import SettingError, Settings
@@ -88,7 +88,10 @@ class StatusFile:
 
     def _keep_writing(self) -> None:
         while True:
-            self.write()
+            try:
+                self.write()
+            except Exception as error:  # a full disk, say: the stream matters more than its report
+                _LOG.warning("the status could not be written: %s", type(error).__name__)
             time.sleep(1.0)
 
     def write(self) -> None:
@@ -106,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # Thousands of messages live at a time: with its usual thresholds the collector would hardly ever rest.
     gc.set_threshold(50_000, 20, 100)
+    # Committers and the lake's catch-up share the interpreter with the alerts: let them hand it over sooner.
+    sys.setswitchinterval(0.001)
     try:
         settings = Settings.from_environment()
     except SettingError as error:
@@ -127,7 +132,7 @@ def _serve(settings: Settings, until_end: bool) -> int:
         # Beam hands on only the text of what a step raised; the state kept the exception itself.
         cause = state.failure or error
         state.failed(cause)
-        _LOG.error("the stream ends: %s: %s", type(cause).__name__, cause)
+        _LOG.error("the stream ends: %s", told(cause))
         return EXIT_POSITIONS if isinstance(cause, OffsetsError | SourceError) else EXIT_FAILED
     finally:
         status.write()

@@ -42,36 +42,61 @@ def readings_below(
     lookback: timedelta,
     silence: timedelta,
 ) -> pa.Table:
-    """What the rules must remember of each patient, by position: unflagged readings of `codes` below `starts`.
+    """What the rules must remember of each patient: unflagged readings of `codes` below `starts`, each partition's in
+    order of position.
 
     Of the patients in `alerted` (subject tokens) all readings from `lookback` before their newest one; of the others
     the newest of each code. Patients whose newest reading is more than `silence` older than the newest of all are left
-    out: a rule that meets such a patient again starts anew.
+    out: a rule that meets such a patient again starts anew. One partition is asked for at a time, by aggregates and
+    joins: windows over all of it would not fit the session's memory.
     """
-    where = (
-        f"topic_id = $topic_id AND ({_between(starts)}) AND quality_flag IS NULL AND subject_token IS NOT NULL "
-        "AND list_contains($codes, code)"
-    )
-    given = {"topic_id": topic_id, "codes": list(codes)}
-    newest = analytics.query(f"SELECT max(event_time) AS newest FROM vitals WHERE {where}", parameters=given).table[
-        "newest"
-    ][0]
+    newest = analytics.query(
+        f"SELECT max(event_time) AS newest FROM vitals WHERE topic_id = $topic_id AND ({_between(starts)})",
+        parameters={"topic_id": topic_id},
+    ).table["newest"][0]
     oldest = newest.as_py() - silence - lookback if newest.is_valid else None
-    return analytics.query(
-        f"SELECT subject_token, ward, code, numeric_value, text_value, quality_flag, event_time, received_at, "
-        f"kafka_partition, kafka_offset, kafka_time FROM vitals WHERE {where} AND event_time >= $oldest "
-        "QUALIFY row_number() OVER (PARTITION BY subject_token, code "
-        "ORDER BY date_trunc('millisecond', event_time) DESC, kafka_offset DESC) = 1 "
-        "OR (list_contains($alerted, subject_token) AND event_time >= "
-        "max(event_time) OVER (PARTITION BY subject_token) - to_seconds($lookback)) "
-        "ORDER BY kafka_partition, kafka_offset",
-        parameters={
-            **given,
-            "oldest": oldest,
-            "alerted": list(alerted),
-            "lookback": lookback.total_seconds(),
-        },
-    ).table
+    given = {"topic_id": topic_id, "codes": list(codes), "oldest": oldest}
+    parts = [
+        analytics.query(sql.format(where=_READINGS.format(place=_between({partition: start}))), parameters=parameters)
+        for partition, start in starts.items()
+        for sql, parameters in (
+            (_NEWEST_OF_EACH_CODE, given),
+            (_ALL_OF_THE_ALERTED, {**given, "alerted": list(alerted), "lookback": lookback.total_seconds()}),
+        )
+    ]
+    rows = pa.concat_tables([part.table for part in parts]) if parts else pa.table({})
+    by_position = rows.group_by(["kafka_partition", "kafka_offset"], use_threads=False)
+    first = by_position.aggregate([(name, "first") for name in rows.column_names if name not in _POSITION])
+    plain = first.rename_columns([name.removesuffix("_first") for name in first.column_names])
+    return plain.sort_by([(name, "ascending") for name in _POSITION])
+
+
+_POSITION = ("kafka_partition", "kafka_offset")
+_COLUMNS = (
+    "v.subject_token, v.ward, v.code, v.numeric_value, v.text_value, v.quality_flag, v.event_time, v.received_at, "
+    "v.kafka_partition, v.kafka_offset, v.kafka_time"
+)
+_READINGS = (
+    "topic_id = $topic_id AND {place} AND quality_flag IS NULL AND subject_token IS NOT NULL "
+    "AND list_contains($codes, code) AND event_time >= $oldest"
+)
+# Rules compare times by the millisecond; of those that are equal the last position counts, so all of them are taken.
+_NEWEST_OF_EACH_CODE = f"""
+WITH readings AS (SELECT * FROM vitals WHERE {{where}}),
+     newest AS (SELECT subject_token, code, max(date_trunc('millisecond', event_time)) AS at FROM readings GROUP BY ALL)
+SELECT {_COLUMNS} FROM readings v JOIN newest n
+    ON v.subject_token = n.subject_token AND v.code = n.code AND date_trunc('millisecond', v.event_time) = n.at
+"""
+_ALL_OF_THE_ALERTED = f"""
+WITH readings AS (SELECT * FROM vitals WHERE {{where}}),
+     alerted AS (SELECT unnest($alerted) AS subject_token),
+     newest AS (
+         SELECT r.subject_token, max(r.event_time) AS at FROM readings r JOIN alerted a
+             ON r.subject_token = a.subject_token GROUP BY ALL
+     )
+SELECT {_COLUMNS} FROM readings v JOIN newest n ON v.subject_token = n.subject_token
+WHERE v.event_time >= n.at - to_seconds($lookback)
+"""
 
 
 def last_alerts_below(analytics: Analytics, table: str, topic_id: str, starts: Mapping[int, int]) -> pa.Table:

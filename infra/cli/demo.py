@@ -22,7 +22,7 @@ from infra.demonstration.screen import Scene, Screen, Summary
 from infra.demonstration.ward import STREAM, WardPlay
 from infra.demonstration.witness import AlertWitness
 from infra.services.environment import environment_of
-from infra.services.home import AlreadyUpError, report_path
+from infra.services.home import AlreadyUpError, PidFile, report_path
 from infra.services.parts import PARTS, plan_parts
 from infra.services.supervisor import TICK_SECONDS, Supervisor, SupervisorError
 from warehouse.settings import Settings
@@ -36,9 +36,9 @@ _MARK = ".wardstream-demo"
 def demo(settings: Settings, *, keep: bool, seed: int, quiet: bool) -> int:
     """Run the demonstration in the foreground; nothing is left running, whatever ends it."""
     began = time.time()
-    settings = _own_home(settings)
-    parts = plan_parts(settings, PARTS, lambda line: print(line, file=sys.stderr))
     try:
+        settings = _own_home(settings)
+        parts = plan_parts(settings, PARTS, lambda line: print(line, file=sys.stderr))
         with Supervisor(settings, parts, tell=lambda line: None) as supervisor:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: supervisor.request_stop())
@@ -49,13 +49,17 @@ def demo(settings: Settings, *, keep: bool, seed: int, quiet: bool) -> int:
 
 
 def _own_home(settings: Settings) -> Settings:
-    """The demonstration's folder, empty. A folder that is not one of ours is never emptied."""
+    """The demonstration's folder, empty. Neither one in use nor one that is not ours is ever emptied."""
     home = settings.home / "demo"
-    if home.exists() and (home / _MARK).exists():
-        shutil.rmtree(home)
-    home.mkdir(parents=True, exist_ok=True)
+    own = Settings.from_environment(_environment_at(settings, home))
+    if pid := PidFile(own).holder():
+        raise AlreadyUpError(f"a demonstration is running already (process {pid})")
+    if home.exists() and any(home.iterdir()) and not (home / _MARK).exists():
+        raise AlreadyUpError(f"{home} holds something that no demonstration made; move it, or choose another --home")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
     (home / _MARK).touch()
-    return Settings.from_environment(_environment_at(settings, home))
+    return own
 
 
 def _environment_at(settings: Settings, home: Path) -> dict[str, str]:

@@ -17,6 +17,8 @@ SILENT_SECONDS = 15.0
 STARTING_SECONDS = 240.0
 STALLED_SECONDS = 90.0
 DEATHS_IN_PLACE = 3
+READ = "read of "
+"""Marks the positions that were read, beside those that are settled in the lake."""
 
 Positions = Mapping[tuple[str, str], int]
 
@@ -56,7 +58,7 @@ def parse_report(said: Mapping[str, object]) -> StreamReport:
         state=str(said.get("state", "")),
         reason=str(said.get("reason") or ""),
         lag=lag if isinstance(lag, int) else None,
-        positions={**_positions(said.get("next")), **_positions(said.get("read"), "read of ")},
+        positions={**_positions(said.get("next")), **_positions(said.get("read"), READ)},
     )
 
 
@@ -106,7 +108,9 @@ class DeathCount:
 
     def died(self, report: StreamReport | None) -> int:
         """Count one more death; one after progress is the first again."""
-        progressed = report is not None and advance(self._highest, report.positions)
+        # What was read and not committed is read again: only what stands in the lake is progress.
+        settled = {at: n for at, n in report.positions.items() if not at[0].startswith(READ)} if report else {}
+        progressed = advance(self._highest, settled)
         self.deaths = 1 if progressed else self.deaths + 1
         return self.deaths
 

@@ -10,7 +10,8 @@ ignored; a byte order mark, NaN, Infinity and numbers beyond 64 bits are refused
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Annotated, Any, cast
@@ -49,6 +50,8 @@ class JsonDecoder:
         self._decode = msgspec.json.Decoder(self._message.struct).decode
         leaves = {leaf.column.name: leaf.arrow for leaf in self._message.leaves()}
         self._schema = pa.schema([(column.name, leaves[column.name]) for column in contract.message])
+        optional = [column for column in contract.message if not column.required]
+        self._optional = {c.name: f'"{str(c.path).rsplit(".", 1)[-1]}"'.encode() for c in optional}
 
     def decode(self, batch: StreamBatch) -> StreamBatch:
         """The batch with `rows` (columns of the contract's message, in its order) and a reject for each failure.
@@ -65,7 +68,7 @@ class JsonDecoder:
             for at, reason, detail in refused:
                 kept[start + at] = False
                 rejects.append(Reject(int(index[start + at]), STAGE, reason, detail))
-            parts.append(self._columns(structs))
+            parts.append(self._columns(structs, values[start : start + SLICE]))
         rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
         return replace(batch, rows=rows, row_index=index[kept], rejects=(*batch.rejects, *rejects))
 
@@ -91,8 +94,15 @@ class JsonDecoder:
                 at = len(structs) + len(refused)
                 refused.append((places[at], *_refusal(values[at], error)))
 
-    def _columns(self, structs: list[msgspec.Struct]) -> pa.RecordBatch:
-        columns = dict(self._message.columns(structs))
+    def _absent(self, values: Sequence[bytes | None]) -> set[str]:
+        """Optional columns whose field's name stands in none of the values, nor could stand there escaped."""
+        text = b"".join(value for value in values if value)
+        if b"\\" in text:
+            return set()
+        return {name for name, mark in self._optional.items() if mark not in text}
+
+    def _columns(self, structs: list[msgspec.Struct], values: Sequence[bytes | None]) -> pa.RecordBatch:
+        columns = dict(self._message.columns(structs, self._absent(values)))
         return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
 
 
@@ -197,13 +207,24 @@ class _Object:
         for _, inner in self.objects:
             yield from inner.leaves()
 
-    def columns(self, structs: list[msgspec.Struct]) -> Iterable[tuple[str, pa.Array]]:
-        """(column name, array) of every leaf below."""
+    def columns(self, structs: list[msgspec.Struct], absent: Container[str]) -> Iterable[tuple[str, pa.Array]]:
+        """(column name, array) of every leaf below; the columns in `absent` are in no message."""
         for leaf in self.fields:
-            yield leaf.column.name, pa.array(list(map(attrgetter(leaf.attribute), structs)), leaf.arrow)
+            yield leaf.column.name, _nulls_or(leaf, structs, absent)
         for attribute, inner in self.objects:
             inside = list(map(attrgetter(attribute), structs))
-            yield from inner.columns(inside if inner.required else _filled(inside, inner.struct))
+            yield from inner.columns(inside if inner.required else _filled(inside, inner.struct), absent)
+
+
+def _nulls_or(leaf: _Leaf, structs: list[msgspec.Struct], absent: Container[str]) -> pa.Array:
+    if leaf.column.name in absent:
+        return pa.nulls(len(structs), leaf.arrow)
+    values = map(attrgetter(leaf.attribute), structs)
+    if leaf.python in (int, float):
+        with suppress(TypeError):  # a null among integers; among floats it becomes NaN, which JSON cannot say
+            return pa.array(np.fromiter(values, leaf.arrow.to_pandas_dtype(), len(structs)), from_pandas=True)
+        values = map(attrgetter(leaf.attribute), structs)
+    return pa.array(list(values), leaf.arrow)
 
 
 def _filled(structs: list[msgspec.Struct | None], struct: type[msgspec.Struct]) -> list[msgspec.Struct]:

@@ -1,0 +1,72 @@
+"""What a restart reads from the lake, on a real store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from infra.planning import contracts
+from warehouse import history
+from warehouse.analytics import Analytics
+from warehouse.catalog import open_catalog
+from warehouse.commit import FencedTable
+from warehouse.contract import load_contracts
+from warehouse.offsets import Interval
+from warehouse.tables import arrow_schema
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+HEART_RATE, SPO2 = "8867-4", "59408-5"
+
+
+def reading(offset: int, patient: str, code: str, minutes: float, flag: str | None = None) -> dict:
+    return {
+        "event_id": f"e{offset}",
+        "subject_token": patient,
+        "code": code,
+        "numeric_value": float(offset),
+        "event_time": NOON + timedelta(minutes=minutes),
+        "quality_flag": flag,
+        "topic_id": "topic",
+        "kafka_partition": 0,
+        "kafka_offset": offset,
+        "kafka_time": NOON,
+        "ingest_time": NOON,
+    }
+
+
+@pytest.fixture
+def analytics(settings):
+    contracts.apply(settings)
+    rows = [
+        reading(0, "ill", HEART_RATE, -600),
+        reading(1, "ill", HEART_RATE, -30),
+        reading(2, "well", HEART_RATE, -30),
+        reading(3, "well", HEART_RATE, -20),
+        reading(4, "well", SPO2, -90),
+        reading(5, "well", SPO2, -10, flag="probe_off"),
+        reading(6, "ill", HEART_RATE, 0),
+        reading(7, "silent", HEART_RATE, -60 * 24 * 30),
+        reading(8, "ill", HEART_RATE, 1),
+    ]
+    table = FencedTable(open_catalog(settings), (settings.namespace, "vitals"), writer="test")
+    table.establish("topic", {0: 0})
+    schema = arrow_schema(load_contracts().table("vitals"))
+    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+    table.commit(pa.Table.from_arrays(columns, schema=schema), [Interval("topic", 0, 0, 9)])
+    with Analytics(settings) as session:
+        yield session
+
+
+def test_a_restart_remembers_the_newest_of_each_code_and_the_lookback_of_those_who_were_alerted_on(analytics):
+    found = history.readings_below(
+        analytics, "topic", {0: 8}, [HEART_RATE, SPO2], ["ill"], timedelta(hours=8), timedelta(days=7)
+    )
+    assert found["kafka_offset"].to_pylist() == [1, 3, 4, 6]
+    assert found["numeric_value"].to_pylist() == [1.0, 3.0, 4.0, 6.0]
+
+
+def test_a_restart_remembers_no_more_ids_than_it_may(analytics):
+    found = history.identities_below(analytics, "vitals", "event_id", "topic", {0: 8}, most=3)
+    assert found["event_id"].to_pylist() == ["e5", "e6", "e7"]
