@@ -1,0 +1,142 @@
+"""The lake's queue: contiguous commits, letting go, and a catch-up that never passes the live reader."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.batch import MessageBatch, StreamBatch
+from pipelines.sinks import Lake, LakeTable
+from warehouse.commit import CommitReceipt
+from warehouse.object_store import StoreUnavailableError
+from warehouse.offsets import GapError
+from warehouse.settings import Settings
+
+SCHEMA = pa.schema([("kafka_offset", pa.int64())])
+TOPIC = "topic"
+
+
+class FakeTable:
+    """A fenced table in memory: what was committed, and a store that can be away."""
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.offsets: list[int] = []
+        self.away = False
+
+    def vector(self) -> dict:
+        return {TOPIC: {0: self.next}}
+
+    def commit(self, rows: pa.Table, intervals: list) -> CommitReceipt:
+        if self.away:
+            raise StoreUnavailableError("away")
+        (interval,) = intervals
+        if interval.start > self.next:
+            raise GapError("hole")
+        fresh = [offset for offset in rows["kafka_offset"].to_pylist() if offset >= self.next]
+        self.offsets += fresh
+        self.next = max(self.next, interval.end)
+        return CommitReceipt(snapshot_id=1, rows=len(fresh), attempts=1, vector=self.vector())
+
+
+def batch(start: int, end: int) -> StreamBatch:
+    n = end - start
+    offsets = np.arange(start, end, dtype=np.int64)
+    messages = MessageBatch(
+        "s",
+        TOPIC,
+        np.zeros(n, np.int32),
+        offsets,
+        np.zeros(n, np.int64),
+        [b"k"] * n,
+        [b"v" * 100] * n,
+        {0: (start, end)},
+    )
+    rows = pa.table({"kafka_offset": offsets})
+    return StreamBatch(messages, rows=rows, row_index=np.arange(n))
+
+
+@pytest.fixture
+def table() -> FakeTable:
+    return FakeTable()
+
+
+@pytest.fixture
+def lake(table: FakeTable):
+    settings = replace(Settings.from_environment({}), commit_seconds=0.05, lake_queue_bytes=1 << 15)
+    sink = LakeTable("t", frozenset({"s"}), SCHEMA, lambda: table, lambda b: b.rows)
+    lake = Lake(settings, [sink], catch_up=lambda lake: None)
+    lake.starts_at({(TOPIC, 0): 0})
+    yield lake
+    lake.drain(1.0)
+
+
+def until(holds) -> None:
+    deadline = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_is_offered_is_committed_once_and_in_order(lake, table):
+    lake.offer(batch(0, 10), may_wait=lambda: False)
+    lake.offer(batch(10, 30), may_wait=lambda: False)
+    until(lambda: table.next == 30)
+    assert table.offsets == list(range(30))
+
+
+def test_a_hole_between_batches_ends_the_committer_instead_of_being_joined_over(lake):
+    lake.offer(batch(0, 10), may_wait=lambda: False)
+    lake.offer(batch(20, 30), may_wait=lambda: False)
+    with pytest.raises(GapError):
+        until(lambda: lake.raise_if_broken())
+    next(iter(lake.committers.values())).error = None
+
+
+def test_a_full_queue_is_let_go_at_once_when_nobody_may_wait(lake, table):
+    table.away = True
+    began = time.monotonic()
+    for start in range(0, 1_000, 50):
+        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+    assert lake.is_apart
+    assert time.monotonic() - began < 1.0
+
+
+def test_waiting_for_a_lake_that_does_not_get_on_has_an_end(lake, table):
+    table.away = True
+    lake.offer(batch(0, 50), may_wait=lambda: False)
+    until(lambda: lake.waiting_for)
+    for start in range(50, 1_000, 50):
+        lake.offer(batch(start, start + 50), may_wait=lambda: True, patience_s=0.2)
+    assert lake.is_apart
+
+
+def test_the_catch_up_never_passes_the_live_reader(lake, table):
+    table.away = True
+    for start in range(0, 1_000, 50):
+        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+    table.away = False
+    lake.wait_until_idle()
+    rest = lake.put(batch(0, 1_200))
+    assert rest.messages.intervals == {0: (1_000, 1_200)}, "alerts beyond 1,000 may not be told yet"
+    until(lambda: table.next == 1_000)
+    assert table.offsets == list(range(1_000))
+
+
+def test_live_batches_are_taken_again_once_the_catch_up_stands_where_they_do(lake, table):
+    table.away = True
+    for start in range(0, 1_000, 50):
+        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+    table.away = False
+    lake.wait_until_idle()
+    assert not lake.met({(TOPIC, 0): 999})
+    lake.put(batch(0, 1_000))
+    until(lambda: table.next == 1_000)
+    assert lake.met({(TOPIC, 0): 1_000})
+    lake.offer(batch(1_000, 1_010), may_wait=lambda: False)
+    until(lambda: table.next == 1_010)
+    assert table.offsets == list(range(1_010))
