@@ -383,9 +383,3 @@ def process_state(settings: Settings) -> ProcessState:
         if key not in _PROCESS:
             _PROCESS[key] = ProcessState(settings)
         return _PROCESS[key]
-
-
-def forget_process_state(settings: Settings) -> None:
-    """Drop the state, as the process's end would: for runs that follow one another in one process."""
-    with _PROCESS_LOCK:
-        _PROCESS.pop((settings.kafka_bootstrap, settings.topic_prefix, settings.namespace), None)
