@@ -82,6 +82,19 @@ def until(holds) -> None:
         time.sleep(0.01)
 
 
+def stop_the_store(lake: Lake, table: FakeTable) -> float:
+    """Return when the committer has met the absence, so that what is offered next stays in the queue."""
+    table.away = True
+    lake.offer(batch(0, 50), may_wait=lambda: False)
+    until(lambda: lake.waiting_for)
+    return time.monotonic()
+
+
+def fill(lake: Lake) -> None:
+    for start in range(50, 1_000, 50):
+        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+
+
 def test_what_is_offered_is_committed_once_and_in_order(lake, table):
     lake.offer(batch(0, 10), may_wait=lambda: False)
     lake.offer(batch(10, 30), may_wait=lambda: False)
@@ -98,27 +111,22 @@ def test_a_hole_between_batches_ends_the_committer_instead_of_being_joined_over(
 
 
 def test_a_full_queue_is_let_go_at_once_when_nobody_may_wait(lake, table):
-    table.away = True
-    began = time.monotonic()
-    for start in range(0, 1_000, 50):
-        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+    began = stop_the_store(lake, table)
+    fill(lake)
     assert lake.is_apart
     assert time.monotonic() - began < 1.0
 
 
 def test_waiting_for_a_lake_that_does_not_get_on_has_an_end(lake, table):
-    table.away = True
-    lake.offer(batch(0, 50), may_wait=lambda: False)
-    until(lambda: lake.waiting_for)
+    stop_the_store(lake, table)
     for start in range(50, 1_000, 50):
         lake.offer(batch(start, start + 50), may_wait=lambda: True, patience_s=0.2)
     assert lake.is_apart
 
 
 def test_the_catch_up_never_passes_the_live_reader(lake, table):
-    table.away = True
-    for start in range(0, 1_000, 50):
-        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+    stop_the_store(lake, table)
+    fill(lake)
     table.away = False
     lake.wait_until_idle()
     rest = lake.put(batch(0, 1_200))
@@ -128,9 +136,8 @@ def test_the_catch_up_never_passes_the_live_reader(lake, table):
 
 
 def test_live_batches_are_taken_again_once_the_catch_up_stands_where_they_do(lake, table):
-    table.away = True
-    for start in range(0, 1_000, 50):
-        lake.offer(batch(start, start + 50), may_wait=lambda: False)
+    stop_the_store(lake, table)
+    fill(lake)
     table.away = False
     lake.wait_until_idle()
     assert not lake.met({(TOPIC, 0): 999})
