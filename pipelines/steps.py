@@ -67,7 +67,8 @@ class ReadPartitions(beam.DoFn):
             with process.noting_failure():
                 batches = state.reader.read(wait_s, linger_s)
             taken = sum(map(len, batches))
-            if not taken or not tracker.try_claim(state.reader.positions):
+            # A batch may hold positions without messages.
+            if not batches or not tracker.try_claim(state.reader.positions):
                 break
             for batch in batches:
                 yield shard.id, StreamBatch(batch)
