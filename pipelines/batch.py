@@ -25,7 +25,7 @@ class MessageBatch:
         appended_ms: int64[n], the broker's append time (LogAppendTime), milliseconds since 1970 UTC.
         keys, values: n byte strings or None, as on the wire; identifiers in clear, memory only.
         intervals: partition -> [start, next): the positions this batch accounts for. It may be wider than the
-            offsets (transaction markers, compaction), never narrower.
+            offsets (transaction markers, compaction), never narrower; a batch may be without messages.
     """
 
     stream: str
@@ -36,6 +36,12 @@ class MessageBatch:
     keys: list[bytes | None]
     values: list[bytes | None]
     intervals: dict[int, tuple[int, int]]
+
+    @classmethod
+    def without_messages(cls, stream: str, topic_id: str, intervals: dict[int, tuple[int, int]]) -> MessageBatch:
+        """What accounts for positions that hold no message."""
+        none = np.empty(0, np.int64)
+        return cls(stream, topic_id, np.empty(0, np.int32), none, none, [], [], intervals)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -107,7 +107,10 @@ class PartitionReader:
         self._consumer.assign([TopicPartition(self._topic_of[s], p, offset) for (s, p), offset in start.items()])
 
     def read(self, wait_s: float, linger_s: float, limit: int = BATCH_MESSAGES) -> list[MessageBatch]:
-        """Up to `limit` messages: wait for the first, let others gather for `linger_s`, take what is there."""
+        """Up to `limit` messages: wait for the first, let others gather for `linger_s`, take what is there.
+
+        A batch may be without messages, where a partition ends in positions that hold none.
+        """
         first = self._consumer.poll(wait_s)
         if first is None:
             return []
@@ -125,12 +128,15 @@ class PartitionReader:
 
     def _take(self, messages: list[Message]) -> list[MessageBatch]:
         """The messages of one call, one batch a topic. No bytecode runs per message."""
+        ends: list[Message] = []
         if any(map(Message.error, messages)):
-            messages = self._without_errors(messages)
+            messages, ends = self._sorted_out(messages)
         topics = {topic for topic in set(map(Message.topic, messages)) if topic is not None}
         if len(topics) == 1:
-            return [self._batch(topics.pop(), messages)]
-        return [self._batch(topic, [m for m in messages if m.topic() == topic]) for topic in sorted(topics)]
+            batches = [self._batch(topics.pop(), messages)]
+        else:
+            batches = [self._batch(topic, [m for m in messages if m.topic() == topic]) for topic in sorted(topics)]
+        return batches + [self._without_messages(end) for end in ends if self._is_beyond(end)]
 
     def _batch(self, topic: str, messages: list[Message]) -> MessageBatch:
         facts, n = self._by_topic[topic], len(messages)
@@ -158,12 +164,26 @@ class PartitionReader:
             self.positions[stream, partition] = end
         return intervals
 
-    def _without_errors(self, messages: list[Message]) -> list[Message]:
+    def _is_beyond(self, end: Message) -> bool:
+        """Whether a partition's end lies beyond its last message: behind a transaction's marker, or a compacted one."""
+        return end.offset() > self.positions[self._by_topic[end.topic()].stream, end.partition()]
+
+    def _without_messages(self, end: Message) -> MessageBatch:
+        """What accounts for the positions up to a partition's end, which hold no message."""
+        facts, partition = self._by_topic[end.topic()], end.partition()
+        start, self.positions[facts.stream, partition] = self.positions[facts.stream, partition], end.offset()
+        return MessageBatch.without_messages(facts.stream, facts.topic_id, {partition: (start, end.offset())})
+
+    def _sorted_out(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
+        """Those with a value, and those that tell a partition's end; raises for what librdkafka does not mend."""
+        ends = []
         for message in messages:
             error = message.error()
             if error is not None and error.code() not in _PASSING:
                 raise SourceError(_explain(error, message))
-        return [m for m in messages if m.error() is None]
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                ends.append(message)
+        return [m for m in messages if m.error() is None], ends
 
     @staticmethod
     def _merge(calls: list[list[MessageBatch]]) -> list[MessageBatch]:
@@ -197,6 +217,7 @@ _CONSUMER_OPTIONS = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "isolation.level": "read_committed",
+    "enable.partition.eof": True,  # the only word of how far it is beyond the last message
     "fetch.queue.backoff.ms": 10,  # the default of 1000 starves a batch consumer
     "fetch.wait.max.ms": 50,
     "fetch.min.bytes": 1,
