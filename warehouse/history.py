@@ -5,6 +5,8 @@ Does not hold: the state that is rebuilt from the answers (pipelines), or any qu
 
 Every answer is restricted to positions below `starts` (partition -> next offset) of one topic id: what lies at or
 above is read from Kafka again, and must find the state as it was then.
+
+Readings are compared by the time that rules reckon in: event time, but never after `kafka_time` (decision 9).
 """
 
 from __future__ import annotations
@@ -46,12 +48,12 @@ def readings_below(
     order of position.
 
     Of the patients in `alerted` (subject tokens) all readings from `lookback` before their newest one; of the others
-    the newest of each code. Patients whose newest reading is more than `silence` older than the newest of all are left
-    out: a rule that meets such a patient again starts anew. One partition is asked for at a time, by aggregates and
-    joins: windows over all of it would not fit the session's memory.
+    the newest of each code; new and old by effective time. Patients whose newest reading is more than `silence` older
+    than the newest of all are left out: a rule that meets such a patient again starts anew. One partition is asked for
+    at a time, by aggregates and joins: windows over all of it would not fit the session's memory.
     """
     newest = analytics.query(
-        f"SELECT max(event_time) AS newest FROM vitals WHERE topic_id = $topic_id AND ({_between(starts)})",
+        f"SELECT max({_EFFECTIVE}) AS newest FROM vitals WHERE topic_id = $topic_id AND ({_between(starts)})",
         parameters={"topic_id": topic_id},
     ).table["newest"][0]
     oldest = newest.as_py() - silence - lookback if newest.is_valid else None
@@ -72,30 +74,32 @@ def readings_below(
 
 
 _POSITION = ("kafka_partition", "kafka_offset")
+_EFFECTIVE = "least(event_time, kafka_time)"
 _COLUMNS = (
     "v.subject_token, v.ward, v.code, v.numeric_value, v.text_value, v.quality_flag, v.event_time, v.received_at, "
     "v.kafka_partition, v.kafka_offset, v.kafka_time"
 )
 _READINGS = (
     "topic_id = $topic_id AND {place} AND quality_flag IS NULL AND subject_token IS NOT NULL "
-    "AND list_contains($codes, code) AND event_time >= $oldest"
+    # The first of the two says nothing more, but days and files are known by event time: the others are not opened.
+    f"AND list_contains($codes, code) AND event_time >= $oldest AND {_EFFECTIVE} >= $oldest"
 )
 # Rules compare times by the millisecond; of those that are equal the last position counts, so all of them are taken.
 _NEWEST_OF_EACH_CODE = f"""
-WITH readings AS (SELECT * FROM vitals WHERE {{where}}),
-     newest AS (SELECT subject_token, code, max(date_trunc('millisecond', event_time)) AS at FROM readings GROUP BY ALL)
+WITH readings AS (SELECT *, date_trunc('millisecond', {_EFFECTIVE}) AS effective FROM vitals WHERE {{where}}),
+     newest AS (SELECT subject_token, code, max(effective) AS at FROM readings GROUP BY ALL)
 SELECT {_COLUMNS} FROM readings v JOIN newest n
-    ON v.subject_token = n.subject_token AND v.code = n.code AND date_trunc('millisecond', v.event_time) = n.at
+    ON v.subject_token = n.subject_token AND v.code = n.code AND v.effective = n.at
 """
 _ALL_OF_THE_ALERTED = f"""
-WITH readings AS (SELECT * FROM vitals WHERE {{where}}),
+WITH readings AS (SELECT *, {_EFFECTIVE} AS effective FROM vitals WHERE {{where}}),
      alerted AS (SELECT unnest($alerted) AS subject_token),
      newest AS (
-         SELECT r.subject_token, max(r.event_time) AS at FROM readings r JOIN alerted a
+         SELECT r.subject_token, max(r.effective) AS at FROM readings r JOIN alerted a
              ON r.subject_token = a.subject_token GROUP BY ALL
      )
 SELECT {_COLUMNS} FROM readings v JOIN newest n ON v.subject_token = n.subject_token
-WHERE v.event_time >= n.at - to_seconds($lookback)
+WHERE v.effective >= n.at - to_seconds($lookback)
 """
 
 

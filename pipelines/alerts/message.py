@@ -41,7 +41,8 @@ class Alert:
         device_ms: event time of the triggering reading, by the device's clock.
         received_ms: when a gateway received it.
         appended_ms: when the broker appended it.
-        effective_ms: the subject's clock at that reading, their newest event time known.
+        effective_ms: the subject's clock at that reading: the newest effective time known of them, never after an
+            append (`pipelines/clinical/readings.py`).
         expires_ms: from when on nobody should be called about it.
         partition, offset: position of the triggering reading in its topic.
         late: appended long after its event time.

@@ -4,8 +4,9 @@ Holds: the columnar state, and the vectorised step that carries it through a bat
 Does not hold: limits, scores or alerts.
 
 In words, for the readings of one subject in position order: a reading older than the newest one of its signal is late
-and changes nothing. Any other becomes its signal's newest. The subject's clock is the newest event time so far. After
-each such reading a signal counts if its newest reading is no older, against that clock, than its carry-forward.
+and changes nothing. Any other becomes its signal's newest. The subject's clock is the newest time so far. After each
+such reading a signal counts if its newest reading is no older, against that clock, than its carry-forward. All times
+are effective times (`readings.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Moments:
     Attributes:
         row: int64[m], index in the table the reading came from.
         slot: int64[m], the subject's place in the state.
-        signal, event_ms: int64[m], the reading's signal and event time.
+        signal, effective_ms: int64[m], the reading's signal and effective time.
         clock_ms: int64[m], the subject's clock.
         values: float64[len(SIGNALS), m], each signal as it counts at that moment; NaN = missing or too old.
     """
@@ -36,7 +37,7 @@ class Moments:
     row: np.ndarray
     slot: np.ndarray
     signal: np.ndarray
-    event_ms: np.ndarray
+    effective_ms: np.ndarray
     clock_ms: np.ndarray
     values: np.ndarray
 
@@ -51,7 +52,7 @@ class NewestReadings:
         self.tokens: list[str] = []
         self._slots: dict[str, int] = {}
         self._clock_ms = np.full(capacity, NEVER)
-        self._event_ms = np.full((len(SIGNALS), capacity), NEVER)
+        self._effective_ms = np.full((len(SIGNALS), capacity), NEVER)
         self._value = np.full((len(SIGNALS), capacity), np.nan)
 
     @property
@@ -72,13 +73,13 @@ class NewestReadings:
         slots = self._slots_of(readings.tokens)[readings.subject]
         timely = np.flatnonzero(self._timely(slots, readings))
         order = timely[stable_order(slots[timely])]
-        slot, signal, event_ms = slots[order], readings.signal[order], readings.event_ms[order]
-        clock_ms = np.maximum(running_maximum(slot, event_ms), self._clock_ms[slot])
+        slot, signal, effective_ms = slots[order], readings.signal[order], readings.effective_ms[order]
+        clock_ms = np.maximum(running_maximum(slot, effective_ms), self._clock_ms[slot])
         value = readings.value[order]
         newest = _newest_rows(slot, signal)
-        values = self._values(newest, slot, event_ms, value, clock_ms)
-        self._keep(newest, slot, event_ms, value, clock_ms)
-        return Moments(readings.row[order], slot, signal, event_ms, clock_ms, values)
+        values = self._values(newest, slot, effective_ms, value, clock_ms)
+        self._keep(newest, slot, effective_ms, value, clock_ms)
+        return Moments(readings.row[order], slot, signal, effective_ms, clock_ms, values)
 
     def _slots_of(self, tokens: list[str]) -> np.ndarray:
         slots = list(map(self._slots.get, tokens))
@@ -90,36 +91,36 @@ class NewestReadings:
         """bool[n]: no reading of the same subject and signal before this one is newer."""
         series = slots * len(SIGNALS) + readings.signal
         order = stable_order(series)
-        newest = np.empty_like(readings.event_ms)
-        newest[order] = running_maximum(series[order], readings.event_ms[order])
-        return readings.event_ms >= np.maximum(newest, self._event_ms[readings.signal, slots])
+        newest = np.empty_like(readings.effective_ms)
+        newest[order] = running_maximum(series[order], readings.effective_ms[order])
+        return readings.effective_ms >= np.maximum(newest, self._effective_ms[readings.signal, slots])
 
     def _values(
-        self, newest: np.ndarray, slot: np.ndarray, event_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
+        self, newest: np.ndarray, slot: np.ndarray, effective_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
     ) -> np.ndarray:
         if not len(slot):
             return np.empty((len(SIGNALS), 0))
         here = newest >= 0
-        at_ms = np.where(here, event_ms[newest], self._event_ms[:, slot])
+        at_ms = np.where(here, effective_ms[newest], self._effective_ms[:, slot])
         values = np.where(here, value[newest], self._value[:, slot])
         values[clock_ms - at_ms > _CARRY_MS] = np.nan
         return values
 
     def _keep(
-        self, newest: np.ndarray, slot: np.ndarray, event_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
+        self, newest: np.ndarray, slot: np.ndarray, effective_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
     ) -> None:
         """Store the state as the last moment of each subject leaves it."""
         last = np.flatnonzero(np.r_[slot[1:] != slot[:-1], True]) if len(slot) else np.empty(0, np.int64)
         self._clock_ms[slot[last]] = clock_ms[last]
         signals, subjects = np.nonzero(newest[:, last] >= 0)
         rows = newest[signals, last[subjects]]
-        self._event_ms[signals, slot[rows]] = event_ms[rows]
+        self._effective_ms[signals, slot[rows]] = effective_ms[rows]
         self._value[signals, slot[rows]] = value[rows]
 
     def _double(self) -> None:
         more = self.capacity
         self._clock_ms = np.pad(self._clock_ms, (0, more), constant_values=NEVER)
-        self._event_ms = np.pad(self._event_ms, ((0, 0), (0, more)), constant_values=NEVER)
+        self._effective_ms = np.pad(self._effective_ms, ((0, 0), (0, more)), constant_values=NEVER)
         self._value = np.pad(self._value, ((0, 0), (0, more)), constant_values=np.nan)
 
 

@@ -73,8 +73,8 @@ class WardMonitor:
         Args:
             rows: rows below the position to go on from, columns as for `observe` (`patient_id`, `ward` and
                 `received_at` may be absent), each partition in offset order: of a subject with an alert in `past`,
-                all with an event time from `lookback` before their newest scorable one; of any other, the newest
-                scorable row of each code (the last one of those with the same event time).
+                all with an effective time from `lookback` before their newest scorable one; of any other, the newest
+                scorable row of each code (the last one of those with the same effective time).
             past: rows of the tables `alerts` and `alerts_withheld`, triggered below the position to go on from, in
                 any order, repeated or not: all of the newest episode of every rule and subject, withheld ones too
                 (else an episode whose first alert was withheld would begin anew), and the newest one sent. Columns

@@ -1,7 +1,14 @@
 """Rows of `device.vitals` as plain columns of numbers: what the rules compute with.
 
-Holds: the way from Arrow to numpy, and which rows can be scored at all.
+Holds: the way from Arrow to numpy, which rows can be scored at all, and the time a reading counts from.
 Does not hold: state, order in time, or any limit.
+
+**The effective time of a reading is its event time, but never later than the broker's append time of its message**
+(decision 9). It is the only time that rules know: which reading is the newest of its signal, a patient's clock, ages,
+episodes and cool-downs are reckoned in it, here, in the questions of a restart (`warehouse/history.py`) and in the
+oracle. The row keeps its event time. So a device whose clock is ahead cannot push a patient's clock past the present,
+and make late what others then say truly; at worst, a reading that comes while another of the same signal is on its way
+makes that one late. A device whose clock is behind is not mended: its readings are as old as they say.
 """
 
 from __future__ import annotations
@@ -29,7 +36,7 @@ class Readings:
         tokens: the subject tokens that occur, each once.
         signal: int64[n], index in `SIGNALS`.
         value: float64[n], canonical unit, words as their numbers; never NaN.
-        event_ms: int64[n], event time in whole milliseconds since 1970 UTC.
+        effective_ms: int64[n], effective time in whole milliseconds since 1970 UTC.
     """
 
     row: np.ndarray
@@ -37,7 +44,7 @@ class Readings:
     tokens: list[str]
     signal: np.ndarray
     value: np.ndarray
-    event_ms: np.ndarray
+    effective_ms: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -50,8 +57,9 @@ def scorable(rows: pa.Table) -> Readings:
     a quality flag; a code without a rule; no value, or a word the code does not know.
 
     Args:
-        rows: columns `subject_token`, `code`, `numeric_value`, `text_value`, `quality_flag`, `event_time` (timestamp)
-            and, unless restored from the lake, `patient_id`; strings plain or dictionary-encoded.
+        rows: columns `subject_token`, `code`, `numeric_value`, `text_value`, `quality_flag`, `event_time` and
+            `kafka_time` (timestamps) and, unless restored from the lake, `patient_id`; strings plain or
+            dictionary-encoded.
     """
     subject, tokens = _dictionary(rows["subject_token"])
     signal = _signals(rows["code"])
@@ -61,7 +69,16 @@ def scorable(rows: pa.Table) -> Readings:
         keep &= ~_null(rows["patient_id"])
     row = np.flatnonzero(keep)
     subject, tokens = _occurring(subject[row], tokens)
-    return Readings(row, subject, tokens, signal[row], value[row], milliseconds(rows["event_time"])[row])
+    return Readings(row, subject, tokens, signal[row], value[row], effective_ms(rows)[row])
+
+
+def effective_ms(rows: pa.Table) -> np.ndarray:
+    """int64[n]: the time each row counts from, whole milliseconds since 1970 UTC; see the head of this file.
+
+    Args:
+        rows: columns `event_time` and `kafka_time`, timestamps without nulls.
+    """
+    return np.minimum(milliseconds(rows["event_time"]), milliseconds(rows["kafka_time"]))
 
 
 def milliseconds(column: pa.ChunkedArray) -> np.ndarray:

@@ -24,7 +24,7 @@ class Signal:
     Attributes:
         code: LOINC.
         steps_per_unit: resolution of the chart: 1 for whole numbers, 10 for tenths.
-        carry_forward: how old a reading may be, by the subject's own newest reading, and still count.
+        carry_forward: how old a reading may be, by the subject's own clock, and still count.
         words: the number each charted word stands for; empty where only numbers are charted.
     """
 

@@ -7,6 +7,8 @@ Sources: Royal College of Physicians, NEWS2 (2017), charts 1 and 2; mean arteria
 2021, recommendation 34 (65 mm[Hg]), and SOFA, Vincent et al. 1996 (70 mm[Hg]). Hysteresis, carry-forward and the
 policy's durations are the product's own choices; they stand here once more as data.
 
+A reading counts from its event time, but never from later than Kafka appended it: a device's clock may be ahead.
+
 Of one thing the offline recomputation cannot know: how long a reading had waited when the stream came to it. Which
 alerts were withheld as expired is therefore taken from the record; whether the record may say so is checked elsewhere.
 """
@@ -187,15 +189,15 @@ def _of_subject(token: str, readings: Iterator[tuple], expired_before: Mapping[s
     points = [0] * len(CODES)
     clock_ms = None
     decided = []
-    for signal, value, event_ms, partition, offset in readings:
+    for signal, value, at_ms, partition, offset in readings:
         newest = times[signal]
-        if newest is not None and event_ms < newest:
+        if newest is not None and at_ms < newest:
             continue
-        times[signal], values[signal], points[signal] = event_ms, value, news2_points(signal, value)
-        clock_ms = event_ms if clock_ms is None else max(clock_ms, event_ms)
+        times[signal], values[signal], points[signal] = at_ms, value, news2_points(signal, value)
+        clock_ms = at_ms if clock_ms is None else max(clock_ms, at_ms)
         place = (partition, offset)
         if signal in LIMITS:
-            current = clock_ms - event_ms <= CARRY_MS[signal]
+            current = clock_ms - at_ms <= CARRY_MS[signal]
             level, clear = threshold(signal, value) if current else (0, False)
             decided.append(rules[signal].find(level, clear, clock_ms, place))
         decided.append(news2.find(*_news2(times, points, clock_ms), clock_ms, place))
@@ -218,7 +220,7 @@ def _news2(times: list[int | None], points: list[int], clock_ms: int) -> tuple[i
 
 
 def _by_subject(vitals: pa.Table) -> Iterator[tuple[str, Iterator[tuple]]]:
-    """Subject token and its scorable readings in position order: (signal, value, event_ms, partition, offset)."""
+    """Subject token and its scorable readings in position order: (signal, value, at_ms, partition, offset)."""
     signal = pc.index_in(vitals["code"].cast(pa.string()), pa.array(CODES))
     words = pa.array(list(WORDS))
     spoken = pc.take(pa.array(list(WORDS.values())), pc.index_in(vitals["text_value"].cast(pa.string()), words))
@@ -227,7 +229,7 @@ def _by_subject(vitals: pa.Table) -> Iterator[tuple[str, Iterator[tuple]]]:
             "token": vitals["subject_token"].cast(pa.string()),
             "signal": signal,
             "value": pc.coalesce(vitals["numeric_value"], spoken),
-            "event": vitals["event_time"].cast(pa.int64()),
+            "at": pc.min_element_wise(*(vitals[name].cast(pa.int64()) for name in ("event_time", "kafka_time"))),
             "partition": vitals["kafka_partition"],
             "offset": vitals["kafka_offset"],
         }
@@ -240,10 +242,10 @@ def _by_subject(vitals: pa.Table) -> Iterator[tuple[str, Iterator[tuple]]]:
     starts = np.flatnonzero(np.r_[True, np.diff(index) != 0]).tolist()
     for start, end in pairwise([*starts, len(table)]):
         part = table.slice(start, end - start)
-        event_ms = part["event"].to_numpy() // 1000
+        at_ms = part["at"].to_numpy() // 1000
         columns = (part[name].to_pylist() for name in ("signal", "value", "partition", "offset"))
         signals, values, partitions, offsets = columns
         yield (
             tokens.dictionary[index[start]].as_py(),
-            zip(signals, values, event_ms.tolist(), partitions, offsets, strict=True),
+            zip(signals, values, at_ms.tolist(), partitions, offsets, strict=True),
         )

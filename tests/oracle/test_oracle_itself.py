@@ -305,9 +305,10 @@ def test_news2_points_are_those_of_the_chart(signal: int, value: float, points: 
     assert offline.news2_points(signal, value) == points
 
 
-def _vitals(*readings: tuple[float, str, float]) -> pa.Table:
-    """Readings of one patient: minute, code, value."""
+def _vitals(*readings: tuple[float, str, float], appended: list[float] | None = None) -> pa.Table:
+    """Readings of one patient: minute, code, value; `appended` at minutes of their own, else at those."""
     count = len(readings)
+    minutes = [minute for minute, *_ in readings]
     return pa.table(
         {
             "subject_token": ["t"] * count,
@@ -315,11 +316,16 @@ def _vitals(*readings: tuple[float, str, float]) -> pa.Table:
             "numeric_value": pa.array([value for *_, value in readings], pa.float64()),
             "text_value": pa.nulls(count, pa.string()),
             "quality_flag": pa.nulls(count, pa.string()),
-            "event_time": pa.array([int(minute * 60e6) for minute, *_ in readings]).cast(pa.timestamp("us", "UTC")),
+            "event_time": _moments(minutes),
+            "kafka_time": _moments(appended or minutes),
             "kafka_partition": pa.array([0] * count, pa.int32()),
             "kafka_offset": pa.array(range(count), pa.int64()),
         }
     )
+
+
+def _moments(minutes: list[float]) -> pa.Array:
+    return pa.array([int(minute * 60e6) for minute in minutes], pa.int64()).cast(pa.timestamp("us", "UTC"))
 
 
 def _heart_rates(*readings: tuple[float, float]) -> list[tuple[int, str | None, int]]:
@@ -334,6 +340,14 @@ def test_each_rise_alerts_once() -> None:
 
 def test_a_late_reading_changes_nothing() -> None:
     assert _heart_rates((10, 70), (5, 150)) == []
+
+
+def test_a_reading_dated_ahead_makes_nothing_late_that_comes_after_it() -> None:
+    told = _vitals((50, "8867-4", 70), (0.9, "8867-4", 140), appended=[0, 1])
+
+    decided = [d for d in offline.recompute(told, {}) if d.rule == "threshold.heart_rate"]
+
+    assert [(d.level, d.offset, d.episode_start_ms) for d in decided] == [(2, 1, 54_000)]
 
 
 def test_an_episode_ends_after_ten_clear_minutes_and_the_cool_down_withholds_the_next() -> None:

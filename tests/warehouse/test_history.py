@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -20,7 +21,10 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HEART_RATE, SPO2 = "8867-4", "59408-5"
 
 
-def reading(offset: int, patient: str, code: str, minutes: float, flag: str | None = None) -> dict:
+def reading(
+    offset: int, patient: str, code: str, minutes: float, flag: str | None = None, appended: float = 0.0
+) -> dict:
+    """`minutes` of the event and `appended` of its message, both after noon."""
     return {
         "event_id": f"e{offset}",
         "subject_token": patient,
@@ -31,14 +35,13 @@ def reading(offset: int, patient: str, code: str, minutes: float, flag: str | No
         "topic_id": "topic",
         "kafka_partition": 0,
         "kafka_offset": offset,
-        "kafka_time": NOON,
+        "kafka_time": NOON + timedelta(minutes=appended),
         "ingest_time": NOON,
     }
 
 
 @pytest.fixture
 def analytics(settings):
-    contracts.apply(settings)
     rows = [
         reading(0, "ill", HEART_RATE, -600),
         reading(1, "ill", HEART_RATE, -30),
@@ -48,13 +51,20 @@ def analytics(settings):
         reading(5, "well", SPO2, -10, flag="probe_off"),
         reading(6, "ill", HEART_RATE, 0),
         reading(7, "silent", HEART_RATE, -60 * 24 * 30),
-        reading(8, "ill", HEART_RATE, 1),
+        reading(8, "ill", HEART_RATE, 1, appended=1),
     ]
+    with lake_of(settings, rows) as session:
+        yield session
+
+
+@contextmanager
+def lake_of(settings, rows):
+    contracts.apply(settings)
     table = FencedTable(open_catalog(settings), (settings.namespace, "vitals"), writer="test")
     table.establish("topic", {0: 0})
     schema = arrow_schema(load_contracts().table("vitals"))
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
-    table.commit(pa.Table.from_arrays(columns, schema=schema), [Interval("topic", 0, 0, 9)])
+    table.commit(pa.Table.from_arrays(columns, schema=schema), [Interval("topic", 0, 0, len(rows))])
     with Analytics(settings) as session:
         yield session
 
@@ -65,6 +75,29 @@ def test_a_restart_remembers_the_newest_of_each_code_and_the_lookback_of_those_w
     )
     assert found["kafka_offset"].to_pylist() == [1, 3, 4, 6]
     assert found["numeric_value"].to_pylist() == [1.0, 3.0, 4.0, 6.0]
+
+
+LOOKBACK, SILENCE = timedelta(hours=8), timedelta(days=7)
+FORGOTTEN = -(LOOKBACK + SILENCE) / timedelta(minutes=1)
+
+
+def test_a_restart_takes_no_reading_for_newer_than_its_message(settings):
+    rows = [
+        reading(0, "ill", HEART_RATE, 50),
+        reading(1, "ill", HEART_RATE, 1, appended=2),
+        reading(2, "ill", SPO2, -479),
+        reading(3, "ill", SPO2, -481),
+        reading(4, "well", HEART_RATE, 50, appended=1),
+        reading(5, "well", HEART_RATE, 49, appended=1),
+        reading(6, "well", HEART_RATE, 0.5, appended=2),
+        reading(7, "weller", HEART_RATE, 50, appended=1),
+        reading(8, "weller", HEART_RATE, 1.5, appended=2),
+        reading(9, "long silent", HEART_RATE, FORGOTTEN + 10),
+        reading(10, "longer silent", HEART_RATE, FORGOTTEN + 40, appended=FORGOTTEN - 10),
+    ]
+    with lake_of(settings, rows) as session:
+        found = history.readings_below(session, "topic", {0: 11}, [HEART_RATE, SPO2], ["ill"], LOOKBACK, SILENCE)
+    assert found["kafka_offset"].to_pylist() == [0, 1, 2, 4, 5, 8, 9]
 
 
 def test_a_restart_remembers_no_more_ids_than_it_may(analytics):

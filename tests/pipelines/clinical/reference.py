@@ -3,7 +3,8 @@
 Holds: the chart, the limits and the policy written a second time, as plainly as possible; slow on purpose.
 Does not hold: any import of the product, nor texts of alerts: it tells which alerts, when and why withheld.
 
-Times are whole milliseconds. A reading is a dict with `token`, `code`, `number`, `word`, `flag`, `event`, `appended`,
+Times are whole milliseconds. A reading counts from its event time, or from its append if it says to be of later. A
+reading is a dict with `token`, `code`, `number`, `word`, `flag`, `event`, `appended`,
 `partition`, `offset`; an alert a dict with `rule`, `token`, `start`, `level`, `offset`, `partition`, `clock`,
 `withheld`.
 """
@@ -91,6 +92,11 @@ def number_of(reading):
     return None
 
 
+def counts_from(reading):
+    """No device knows what comes after now."""
+    return reading["appended"] if reading["event"] > reading["appended"] else reading["event"]
+
+
 class Episode:
     def __init__(self, start):
         self.start, self.alerting, self.clear_since, self.sent, self.recorded = start, start, None, 0, 0
@@ -107,10 +113,11 @@ class Ward:
         token, name = reading["token"], NAMES.get(reading["code"])
         if token is None or name is None or reading["flag"] is not None or number_of(reading) is None:
             return
-        if (token, name) in self.newest and reading["event"] < self.newest[token, name][0]:
+        at = counts_from(reading)
+        if (token, name) in self.newest and at < self.newest[token, name][0]:
             return
-        self.newest[token, name] = (reading["event"], number_of(reading))
-        self.clock[token] = max(self.clock.get(token, reading["event"]), reading["event"])
+        self.newest[token, name] = (at, number_of(reading))
+        self.clock[token] = max(self.clock.get(token, at), at)
         known = self.known(token)
         if threshold(name, 0) is not None:
             found = threshold(name, known[name]) if name in known else (0, False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.clinical.monitor import WardMonitor
 from tests.pipelines.clinical import wards
-from tests.pipelines.clinical.reference import NAMES, alerts_of, number_of
+from tests.pipelines.clinical.reference import NAMES, alerts_of, counts_from, number_of
 from tests.pipelines.clinical.wards import BASE, MINUTE, as_past, as_reference, eventful, reading, table
 
 SEEDS = st.integers(0, 10_000)
@@ -54,11 +54,11 @@ def test_the_wards_of_these_tests_try_every_rule_and_every_cause():
 
 
 def last_scorable(readings):
-    """Subject -> newest event time of a row that rules look at."""
+    """Subject -> newest effective time of a row that rules look at."""
     newest = {}
     for r in readings:
         if r["token"] and r["code"] in NAMES and r["flag"] is None and number_of(r) is not None:
-            newest[r["token"]] = max(newest.get(r["token"], r["event"]), r["event"])
+            newest[r["token"]] = max(newest.get(r["token"], 0), counts_from(r))
     return newest
 
 
@@ -70,13 +70,13 @@ def least_restore(readings, past, lookback):
     for at, r in enumerate(readings):
         if r["token"] in newest and r["code"] in NAMES and r["flag"] is None and number_of(r) is not None:
             key = (r["token"], r["code"])
-            if key not in latest or r["event"] >= readings[latest[key]]["event"]:
+            if key not in latest or counts_from(r) >= counts_from(readings[latest[key]]):
                 latest[key] = at
     chosen = set(latest.values())
     return [
         r
         for at, r in enumerate(readings)
-        if (r["token"] in alerted and r["event"] >= since[r["token"]]) or at in chosen
+        if (r["token"] in alerted and counts_from(r) >= since[r["token"]]) or at in chosen
     ]
 
 
@@ -232,6 +232,67 @@ def test_an_alert_tells_its_reading_its_times_and_its_place():
     assert alert.effective_ms == alert.episode_start_ms == BASE + 9 * MINUTE
     assert alert.late
     assert "spo2 (59408-5) 91 %, critical limit 91 %" in alert.reasons[0]
+
+
+AHEAD, SPO2, PULSE = 50.0, "59408-5", "8867-4"
+
+
+def ward_with_a_clock_ahead(monitors=1):
+    """Twenty minutes of a patient whose oximeter's clock is ahead for the first ten; the pulse, by a device whose clock
+    is right, is 140 from minute 5 on. With two monitors the oximeter tells a pulse too, of 80."""
+    readings = []
+    for minute in range(20):
+        ahead = AHEAD if minute < 10 else 0.0
+        told = [(SPO2, 97.0, ahead, 0.2), (PULSE, 140.0 if minute >= 5 else 80.0, 0.0, 0.4)]
+        told += [(PULSE, 80.0, ahead, 0.1)] if monitors == 2 else []
+        for code, value, off, at in sorted(told, key=lambda t: t[3]):
+            event, appended = minute + at - 0.01 + off, minute + at
+            readings.append(reading("t0", code, value, event, len(readings), appended=appended))
+    return readings
+
+
+@pytest.mark.parametrize("monitors", [1, 2], ids=["another signal", "the same signal"])
+def test_a_clock_ahead_makes_no_other_reading_late(monitors):
+    alerts = WardMonitor().observe(table(ward_with_a_clock_ahead(monitors)), moment(20))
+    first = alerts[0]
+    assert (first.rule, first.level, first.withheld_because) == ("threshold.heart_rate", 2, None)
+    assert (first.effective_ms - BASE) / MINUTE == pytest.approx(5.39, abs=0.001)
+    assert all(alert.effective_ms <= alert.appended_ms for alert in alerts)
+
+
+def test_a_reading_dated_ahead_counts_from_its_append_and_keeps_its_own_time():
+    (alert,) = [a for a in WardMonitor().observe(table([reading("t0", PULSE, 140.0, 50, 0, appended=0)])) if a.code]
+    assert (alert.device_ms, alert.effective_ms) == (BASE + 50 * MINUTE, BASE)
+    assert not alert.late
+
+
+@settings(max_examples=20, deadline=None)
+@given(monitors=st.sampled_from([1, 2]), stop=st.integers(0, 60))
+def test_a_clock_ahead_is_forgotten_by_no_restart(monitors, stop):
+    readings = ward_with_a_clock_ahead(monitors)
+    going, restored = WardMonitor(), WardMonitor()
+    past = going.observe(table(readings[:stop]))
+    restored.restore(table(least_restore(readings[:stop], past, restored.lookback)), as_past(past))
+    rest = table(readings[stop:])
+    assert restored.observe(rest) == going.observe(rest)
+
+
+@pytest.mark.parametrize(
+    ("behind", "others", "alerted"),
+    [
+        (50.0, [], True),
+        (50.0, [SPO2], True),
+        (50.0, [PULSE], False),
+        (70.0, [], True),
+        (70.0, [SPO2], False),
+    ],
+)
+def test_a_clock_behind_is_believed(behind, others, alerted):
+    """Its alert is marked late. It is not heard where a device whose clock is right tells the same signal, nor, beyond
+    the carry-forward, where one tells anything at all of the patient."""
+    readings = [reading("t0", code, {SPO2: 97.0, PULSE: 80.0}[code], 0, n) for n, code in enumerate(others)]
+    alerts = WardMonitor().observe(table([*readings, reading("t0", PULSE, 140.0, 1 - behind, 9, appended=1)]))
+    assert [(alert.rule, alert.late) for alert in alerts if alert.code] == [("threshold.heart_rate", True)] * alerted
 
 
 def test_news2_names_what_is_missing_and_says_the_score_is_a_lower_bound():

@@ -50,7 +50,13 @@ def test_rows_keep_their_place_and_subjects_their_token():
     readings = scorable(table(rows))
     assert readings.row.tolist() == [1, 4]
     assert [readings.tokens[s] for s in readings.subject] == ["t1", "t2"]
-    assert readings.event_ms.tolist() == [BASE + 60_000, BASE + 180_000]
+    assert readings.effective_ms.tolist() == [BASE + 60_000, BASE + 180_000]
+
+
+def test_a_reading_counts_from_its_event_but_never_from_after_its_append():
+    times = [(0, 0), (1, 3), (53, 3), (3.00001, 3)]
+    rows = [reading("t0", "8867-4", 80.0, event, n, appended=appended) for n, (event, appended) in enumerate(times)]
+    assert scorable(table(rows)).effective_ms.tolist() == [BASE + m * 60_000 for m in (0, 1, 3, 3)]
 
 
 def test_a_slice_of_a_table_with_several_chunks_reads_the_same():

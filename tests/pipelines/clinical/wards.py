@@ -67,7 +67,8 @@ def table(readings, dictionaries=True):
 
 
 def eventful(seed, rows=600):
-    """Readings with crises, gaps of hours, stragglers, flags, codes without a rule and rows without a subject.
+    """Readings with crises, gaps of hours, stragglers, flags, codes without a rule, rows without a subject, and devices
+    whose clocks are up to an hour ahead.
 
     Seeds differ in pace, so that some wards try the cool-down and others the lapse and the carry-forward.
     """
@@ -83,8 +84,9 @@ def eventful(seed, rows=600):
         ill = rng.random() < mood.get(token, 0.0)
         value = VALUES[code][rng.integers(len(VALUES[code])) if ill else 0]
         late = rng.uniform(0, straggle) if rng.random() < 0.15 else 0.0
+        ahead = rng.choice([50.0, 50.0, rng.uniform(0, 60)]) if rng.random() < 0.1 else 0.0
         flag = "probe_off" if rng.random() < 0.03 else None
-        readings.append(reading(token, code, value, clock - late, offset, appended=clock, flag=flag))
+        readings.append(reading(token, code, value, clock - late + ahead, offset, appended=clock, flag=flag))
     return readings
 
 
