@@ -6,17 +6,19 @@ Does not hold: the DoFn over it (steps.py), where to start (the lake says, see r
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import cast
 
 import numpy as np
 from apache_beam.coders import PickleCoder
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker
 from apache_beam.transforms.core import RestrictionProvider
-from confluent_kafka import Consumer, KafkaError, Message, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipelines.batch import MessageBatch
@@ -27,6 +29,12 @@ CONSUMER_GROUP = "wardstream"
 CALL_MESSAGES = 2_000
 BATCH_MESSAGES = 20_000
 BUNDLE_MESSAGES = 60_000
+
+_WAIT_FOR_IDS_S = 1.0
+"""How long one read waits for the broker to say that the topics are the same; then the next one waits on."""
+_ASK_AGAIN_S = 5.0
+"""How often the broker is asked while no message comes."""
+_ASK_TIMEOUT_S = 10.0
 
 # librdkafka mends these by itself; everything else ends the process, which starts again from the lake.
 _PASSING = frozenset(
@@ -47,6 +55,9 @@ _PASSING = frozenset(
 
 Positions = dict[tuple[str, int], int]
 """(stream, partition) -> the next offset to read."""
+
+_End = tuple[str, int, int]
+"""(topic, partition, offset behind the last position)"""
 
 
 class SourceError(RuntimeError):
@@ -86,31 +97,151 @@ def _topic_facts(settings, admin, consumer, stream: str, timeout_s: float) -> To
             for p in described.partitions
         }
     except Exception as error:
-        code = getattr(error.args[0], "code", lambda: None)() if error.args else None
-        if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        if _code(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise SourceError(f"topic {topic} does not exist; run `wardstream contracts apply`") from None
         raise BrokerUnavailableError(f"broker {settings.kafka_bootstrap} did not describe topic {topic}") from error
     return TopicFacts(stream, topic, str(described.topic_id), ranges)
 
 
+class TopicWatch:
+    """Whether topics are still those whose ids were given; a name alone does not tell.
+
+    librdkafka goes on with a topic that was deleted and created again without a word, if that is long enough. But an
+    id never comes back: what was received before the broker was asked, and found to know the old id, is the old one's.
+    """
+
+    def __init__(self, settings: Settings, facts: Mapping[str, TopicFacts]) -> None:
+        self._bootstrap = settings.kafka_bootstrap
+        self._ids = {fact.topic: fact.topic_id for fact in facts.values()}
+        self._admin = AdminClient(settings.kafka())
+        self._answers: dict[str, Future] = {}
+        self._asked_at = time.monotonic()
+        self.trouble: str | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        return bool(self._answers)
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the broker was last asked."""
+        return time.monotonic() - self._asked_at
+
+    def ask(self) -> None:
+        """Ask anew, whether or not an earlier question is answered."""
+        topics = TopicCollection(list(self._ids))
+        self._answers = dict(self._admin.describe_topics(topics, request_timeout=_ASK_TIMEOUT_S))
+        self._asked_at = time.monotonic()
+
+    def confirms(self, wait_s: float) -> bool:
+        """Whether the broker has said that all topics are the same since it was asked. Without an answer `is_asked`
+        stays; after a failure, which `trouble` names, it does not. Raises `SourceError` for other topics or none."""
+        if wait(self._answers.values(), wait_s).not_done:
+            return False
+        answers, self._answers = self._answers, {}
+        for topic, answer in answers.items():
+            error = answer.exception()
+            if error is None:
+                self._compare(topic, str(answer.result().topic_id))
+            elif _code(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise SourceError(f"topic {topic} was deleted while it was read. {_WAY_OUT}")
+            else:
+                self.trouble = f"broker {self._bootstrap} did not describe topic {topic}: {_name(error)}"
+                return False
+        self.trouble = None
+        return True
+
+    def _compare(self, topic: str, topic_id: str) -> None:
+        if topic_id != self._ids[topic]:
+            was = self._ids[topic]
+            raise SourceError(
+                f"topic {topic} was deleted and created again: its id was {was}, is {topic_id}. {_WAY_OUT}"
+            )
+
+
+_WAY_OUT = (
+    "What the lake has of the old topic stays; what it had not read yet is lost. Nothing of a new topic was taken for "
+    "the old one's. To read a topic of this name from its beginning, start the stream again."
+)
+
+
+def _code(error: BaseException) -> int | None:
+    cause = error.args[0] if isinstance(error, KafkaException) and error.args else None
+    return cause.code() if isinstance(cause, KafkaError) else None
+
+
+def _name(error: BaseException) -> str:
+    cause = error.args[0] if isinstance(error, KafkaException) and error.args else None
+    return cause.name() if isinstance(cause, KafkaError) else type(error).__name__
+
+
 class PartitionReader:
-    """One consumer over partitions assigned by hand, from given positions on. Not thread-safe.
+    """One consumer over partitions assigned by hand, from given positions on. One thread reads and closes; any may ask
+    for `positions`, `trouble` and `ends`.
 
     A group is named only so that lag tools can see how far the lake is (`report`); nothing is ever resumed from it.
+
+    Attributes:
+        positions: behind the messages that `read` has handed out.
     """
 
     def __init__(self, settings: Settings, facts: Mapping[str, TopicFacts], start: Positions) -> None:
         self._by_topic = {fact.topic: fact for fact in facts.values()}
         self._topic_of = {fact.stream: fact.topic for fact in facts.values()}
+        self._bootstrap = settings.kafka_bootstrap
         self.positions: Positions = dict(start)
-        self._consumer = Consumer(settings.kafka(**_CONSUMER_OPTIONS))
+        self._received: Positions = dict(start)
+        self._held: list[MessageBatch] = []
+        self._no_broker: str | None = None
+        self._watch = TopicWatch(settings, facts)
+        self._closing = threading.Lock()
+        self._is_closed = False
+        self._consumer = Consumer(settings.kafka(**_CONSUMER_OPTIONS, error_cb=self._note_error))
         self._consumer.assign([TopicPartition(self._topic_of[s], p, offset) for (s, p), offset in start.items()])
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing may be coming: what the broker, or its absence, gave as the reason; None when all is well."""
+        return self._no_broker or self._watch.trouble
 
     def read(self, wait_s: float, linger_s: float, limit: int = BATCH_MESSAGES) -> list[MessageBatch]:
         """Up to `limit` messages: wait for the first, let others gather for `linger_s`, take what is there.
 
-        A batch may be without messages, where a partition ends in positions that hold none.
+        A batch may be without messages, where a partition ends in positions that hold none. What was received is
+        handed out once the broker has said that the topics are still the same, at the latest by a later call. Raises
+        `SourceError` where the position, or the topic, is not there any more.
         """
+        if not self._held:
+            self._held = self._receive(wait_s, linger_s, limit)
+            if not self._held:
+                self._look_around()
+                return []
+            self._no_broker = None
+            self._watch.ask()
+        elif not self._watch.is_asked:
+            self._watch.ask()
+        if not self._watch.confirms(_WAIT_FOR_IDS_S):
+            return []
+        return self._hand_out()
+
+    def _hand_out(self) -> list[MessageBatch]:
+        batches, self._held = self._held, []
+        for batch in batches:
+            self.positions |= {(batch.stream, partition): end for partition, (_, end) in batch.intervals.items()}
+        return batches
+
+    def _look_around(self) -> None:
+        """While nothing comes: are the topics and the broker still there? Never waits for the answer."""
+        if self._watch.is_asked:
+            if self._watch.confirms(0.0):
+                self._no_broker = None
+        elif self._watch.silence_s >= _ASK_AGAIN_S:
+            self._watch.ask()
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._no_broker = f"broker {self._bootstrap}: {error.name()}"
+
+    def _receive(self, wait_s: float, linger_s: float, limit: int) -> list[MessageBatch]:
         first = self._consumer.poll(wait_s)
         if first is None:
             return []
@@ -128,7 +259,7 @@ class PartitionReader:
 
     def _take(self, messages: list[Message]) -> list[MessageBatch]:
         """The messages of one call, one batch a topic. No bytecode runs per message."""
-        ends: list[Message] = []
+        ends: list[_End] = []
         if any(map(Message.error, messages)):
             messages, ends = self._sorted_out(messages)
         topics = {topic for topic in set(map(Message.topic, messages)) if topic is not None}
@@ -157,32 +288,36 @@ class PartitionReader:
         intervals = {}
         for partition in np.unique(partitions).tolist():
             ours = offsets[partitions == partition]
-            start, end = self.positions[stream, partition], int(ours[-1]) + 1
+            start, end = self._received[stream, partition], int(ours[-1]) + 1
             if int(ours[0]) < start or (np.diff(ours) <= 0).any():
                 raise SourceError(f"{stream} partition {partition}: offsets went backwards at {start}; restart")
             intervals[partition] = (start, end)
-            self.positions[stream, partition] = end
+            self._received[stream, partition] = end
         return intervals
 
-    def _is_beyond(self, end: Message) -> bool:
+    def _is_beyond(self, end: _End) -> bool:
         """Whether a partition's end lies beyond its last message: behind a transaction's marker, or a compacted one."""
-        return end.offset() > self.positions[self._by_topic[end.topic()].stream, end.partition()]
+        topic, partition, offset = end
+        return offset > self._received[self._by_topic[topic].stream, partition]
 
-    def _without_messages(self, end: Message) -> MessageBatch:
+    def _without_messages(self, end: _End) -> MessageBatch:
         """What accounts for the positions up to a partition's end, which hold no message."""
-        facts, partition = self._by_topic[end.topic()], end.partition()
-        start, self.positions[facts.stream, partition] = self.positions[facts.stream, partition], end.offset()
-        return MessageBatch.without_messages(facts.stream, facts.topic_id, {partition: (start, end.offset())})
+        topic, partition, offset = end
+        facts = self._by_topic[topic]
+        start, self._received[facts.stream, partition] = self._received[facts.stream, partition], offset
+        return MessageBatch.without_messages(facts.stream, facts.topic_id, {partition: (start, offset)})
 
-    def _sorted_out(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
-        """Those with a value, and those that tell a partition's end; raises for what librdkafka does not mend."""
+    def _sorted_out(self, messages: list[Message]) -> tuple[list[Message], list[_End]]:
+        """Those with a value, and the ends of partitions; raises for what librdkafka does not mend."""
         ends = []
         for message in messages:
             error = message.error()
             if error is not None and error.code() not in _PASSING:
+                self._watch.ask()
+                self._watch.confirms(_WAIT_FOR_IDS_S)  # that the topic is another one says more, if it is
                 raise SourceError(_explain(error, message))
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                ends.append(message)
+                ends.append(cast("_End", (message.topic(), message.partition(), message.offset())))
         return [m for m in messages if m.error() is None], ends
 
     @staticmethod
@@ -193,10 +328,10 @@ class PartitionReader:
         return [_concatenate(batches) for batches in by_stream.values()]
 
     def ends(self) -> Positions:
-        """The last known end of each partition, from the consumer's cache: no request."""
-        known = {}
-        with suppress(RuntimeError):  # closed meanwhile, by the thread that reads
-            for (stream, partition), position in dict(self.positions).items():
+        """The last known end of each partition, from the consumer's cache: no request. Empty when it is closed."""
+        known: Positions = {}
+        with self._closing:
+            for (stream, partition), position in ({} if self._is_closed else dict(self.positions)).items():
                 place = TopicPartition(self._topic_of[stream], partition)
                 known[stream, partition] = max(self._consumer.get_watermark_offsets(place, cached=True)[1], position)
         return known
@@ -204,11 +339,16 @@ class PartitionReader:
     def report(self, committed: Positions) -> None:
         """Tell the broker how far the lake is. Advisory: an answer is not waited for."""
         offsets = [TopicPartition(self._topic_of[s], p, o) for (s, p), o in committed.items() if s in self._topic_of]
-        if offsets:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
+        with self._closing:
+            if offsets and not self._is_closed:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def close(self) -> None:
-        self._consumer.close()
+        """May be called again."""
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                self._consumer.close()
 
 
 _CONSUMER_OPTIONS = {

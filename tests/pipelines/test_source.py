@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from infra.services import java
+from infra.services.kafka import EmbeddedKafka
+from infra.services.processes import Child
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.decode.json import JsonDecoder
 from pipelines.deduplicate import FirstPositions, deduplicate
 from pipelines.normalise import normalise
 from pipelines.pseudonymise import pseudonymise
-from pipelines.source import PartitionReader, TopicFacts, read_topic_facts
+from pipelines.source import PartitionReader, SourceError, TopicFacts, read_topic_facts
 from pipelines.validate import validate
 from tests.pipelines.messages import KEY, VITALS, tokenizer
 from warehouse.settings import Settings
@@ -88,7 +94,7 @@ def test_positions_and_intervals_pass_a_transactions_marker_at_the_end(settings:
         lasting = reader.read(0.2, 0.0)
     assert [offset for batch in batches for offset in batch.offsets.tolist()] == [0, 1]
     intervals = [batch.intervals[0] for batch in batches]
-    assert intervals[0][0] == 0 and intervals[-1][1] == 6
+    assert (intervals[0][0], intervals[-1][1]) == (0, 6)
     assert [end for _, end in intervals[:-1]] == [start for start, _ in intervals[1:]]
     assert lasting == []
 
@@ -105,8 +111,108 @@ def test_every_step_bears_a_batch_without_messages() -> None:
     batch = StreamBatch(MessageBatch.without_messages(STREAM, "id", {0: (5, 7)}))
     batch = JsonDecoder(VITALS).decode(pseudonymise(batch, tokenizer(), VITALS))
     batch = deduplicate(validate(normalise(batch, VITALS), VITALS), FirstPositions(8, 60, KEY), VITALS)
-    assert batch.rows is not None and batch.rows.num_rows == 0 and not batch.rejects and not len(batch.duplicates)
+    assert batch.rows is not None
+    assert (batch.rows.num_rows, len(batch.rejects), len(batch.duplicates)) == (0, 0, 0)
     assert batch.messages.intervals == {0: (5, 7)}
     assert batch.beyond({0: 6}).messages.intervals == {0: (6, 7)}
     assert batch.below({0: 6}).messages.intervals == {0: (5, 6)}
-    assert batch.nbytes >= 0 and batch.messages.partitions.dtype == np.int32
+    assert batch.messages.partitions.dtype == np.int32
+
+
+def recreate(settings: Settings, topic: str) -> None:
+    admin = AdminClient(settings.kafka())
+    admin.delete_topics([topic])[topic].result()
+    wait_until(lambda: topic not in admin.list_topics(timeout=10).topics)
+    create(settings, topic)
+
+
+@pytest.mark.parametrize("length", [0, 50])
+def test_messages_of_a_topic_made_anew_are_never_the_old_ones(settings: Settings, topic: str, length: int) -> None:
+    produce(settings, topic, 5)
+    with reading(settings) as reader:
+        read_until(reader, {0: 5})
+        recreate(settings, topic)
+        produce(settings, topic, length)
+        late: list[MessageBatch] = []
+        with pytest.raises(SourceError, match="deleted") as refused:
+            wait_until(lambda: late.extend(reader.read(0.2, 0.0)))
+        assert late == []
+        assert reader.positions[STREAM, 0] == 5
+    assert "start the stream again" in str(refused.value)
+
+
+def test_a_topic_made_anew_and_longer_is_refused_too(settings: Settings, topic: str) -> None:
+    """The client is away meanwhile, so it sees no error at all: it would go on at offset 5 of the new topic."""
+    produce(settings, topic, 5)
+    facts = facts_of(settings)
+    recreate(settings, topic)
+    produce(settings, topic, 50)
+    with reading(settings, facts) as reader, pytest.raises(SourceError, match="created again"):
+        wait_until(lambda: reader.read(0.2, 0.0))
+
+
+def test_a_topic_that_is_gone_is_noticed_without_a_message(
+    settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.source._ASK_AGAIN_S", 0.2)
+    with reading(settings) as reader:
+        reader.read(0.2, 0.0)
+        admin = AdminClient(settings.kafka())
+        admin.delete_topics([topic])[topic].result()
+        with pytest.raises(SourceError, match="deleted while it was read"):
+            wait_until(lambda: reader.read(0.2, 0.0))
+
+
+def test_a_broker_that_is_away_is_named_until_it_answers_again(
+    kafka_jars: Path, free_port_base: Callable[[], int], settings: Settings, tmp_path: Path
+) -> None:
+    broker = EmbeddedKafka(tmp_path / "kafka", free_port_base(), java.find_java(), kafka_jars)
+    own = replace(settings, kafka_bootstrap=broker.bootstrap)
+    with running(broker, tmp_path):
+        create(own, own.topic(STREAM))
+        produce(own, own.topic(STREAM), 2)
+        facts = facts_of(own)
+        reader = PartitionReader(own, facts, {(STREAM, 0): 0, (STREAM, 1): 0})
+        read_until(reader, {0: 2})
+        assert reader.trouble is None
+    wait_until(lambda: reader.read(0.1, 0.0) == [] and reader.trouble)
+    assert f"broker {broker.bootstrap}" in reader.trouble
+    assert "_TRANSPORT" in reader.trouble or "_ALL_BROKERS_DOWN" in reader.trouble
+    with running(broker, tmp_path):
+        wait_until(lambda: reader.read(0.1, 0.0) == [] and reader.trouble is None, seconds=40)
+        produce(own, own.topic(STREAM), 1)
+        assert sum(map(len, read_until(reader, {0: 3}))) == 1
+        reader.close()
+
+
+@contextmanager
+def running(broker: EmbeddedKafka, folder: Path) -> Iterator[None]:
+    child = Child.start(broker.program(folder / "kafka.log"))
+    try:
+        child.wait_ready()
+        yield
+    finally:
+        child.kill()
+
+
+def test_the_ends_may_be_asked_for_while_the_reader_is_closed(settings: Settings, topic: str) -> None:
+    """With librdkafka's handle taken away between two of its calls the process would end, not the test fail."""
+    produce(settings, topic, 3)
+    facts, seen, over = facts_of(settings), [], threading.Event()
+    current: list[PartitionReader] = []
+
+    def ask() -> None:
+        while not over.is_set():
+            seen.extend(reader.ends().get((STREAM, 0), -1) for reader in current[-2:])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in range(10):
+        with reading(settings, facts) as reader:
+            current.append(reader)
+            read_until(reader, {0: 3})
+    over.set()
+    asking.join()
+    assert {-1, 3} <= set(seen)
+    assert current[0].ends() == {}
+    current[0].report({(STREAM, 0): 3})
