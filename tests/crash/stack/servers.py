@@ -1,0 +1,140 @@
+"""Broker, store and PostgreSQL of a harness's own, each to be killed, paused, starved of disk and started again.
+
+Holds: a server as such, and how each of the three is run here: the broker has two doors, one for the harness and one
+whose advertised address is the proxy's. Does not hold: the proxy (proxy.py) or when a fault strikes (scenarios/).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from infra.cli.doctor import find_postgresql
+from infra.services.kafka import EmbeddedKafka
+from infra.services.ports import LOOPBACK
+from infra.services.processes import Child, Program
+
+KILLED_S = 10.0
+
+
+class Server:
+    """A program that can be started again on what it left behind. Starts only from the main thread."""
+
+    def __init__(self, name: str, program: Callable[[], Program]) -> None:
+        self.name = name
+        self._program = program
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        """Start and wait until it can be used."""
+        self._child = Child.start(self._program())
+        self._child.wait_ready()
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    def kill(self) -> None:
+        """SIGKILL to it and all that it started; returns when it is gone."""
+        if self._child is not None:
+            self._child.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP to it and all that it started."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def ensure(self) -> None:
+        """Running and not paused, whatever was done to it."""
+        self.resume()
+        if not self.alive:
+            self.start()
+
+    def _signal(self, how: signal.Signals) -> None:
+        if self._child is None or not self._child.alive:
+            return
+        tether = psutil.Process(self._child.pid)
+        below = tether.children(recursive=True)
+        for process in below or [tether]:
+            try:
+                process.send_signal(how)
+            except psutil.NoSuchProcess:
+                continue
+
+
+@dataclass(frozen=True, slots=True)
+class TwoDoorKafka(EmbeddedKafka):
+    """The embedded broker with a second listener that clients reach through a proxy, and only through it."""
+
+    proxied_port: int
+    proxy_port: int
+
+    def properties(self) -> dict[str, object]:
+        given = EmbeddedKafka.properties(self)
+        return {
+            **given,
+            "listeners": f"{given['listeners']},PROXIED://{LOOPBACK}:{self.proxied_port}",
+            "advertised.listeners": f"{given['advertised.listeners']},PROXIED://{LOOPBACK}:{self.proxy_port}",
+            "listener.security.protocol.map": f"{given['listener.security.protocol.map']},PROXIED:PLAINTEXT",
+            # A topic that is deleted, or records that are, must be gone within a scenario.
+            "log.segment.delete.delay.ms": 1000,
+        }
+
+
+class PostgresMissingError(RuntimeError):
+    """There is no PostgreSQL on this machine; the message names the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """One cluster on a loopback port. Its folder belongs to `postgres`, which refuses to run as root."""
+
+    folder: Path
+    port: int
+
+    def uri(self, port: int) -> str:
+        """What `WARDSTREAM_CATALOG_URI` takes, through a port of the caller's choice. The wire is plain, so that a
+        proxy can read it."""
+        return f"postgresql+psycopg2://ward@{LOOPBACK}:{port}/postgres?sslmode=disable&gssencmode=disable"
+
+    def program(self, log: Path) -> Program:
+        """Make the cluster if it is new, and say how to start. Raises `PostgresMissingError`."""
+        programs = find_postgresql()
+        if programs is None:
+            raise PostgresMissingError("no PostgreSQL: install Debian's package postgresql, or give --catalog sqlite")
+        as_owner = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups") if os.geteuid() == 0 else ()
+        cluster = self.folder / "cluster"
+        if not cluster.exists():
+            self.folder.mkdir(parents=True)
+            if as_owner:
+                shutil.chown(self.folder, "postgres", "postgres")
+            initialise = [*as_owner, programs / "initdb", "-D", cluster, "-U", "ward", "-A", "trust", "-N"]
+            subprocess.run(initialise, check=True, capture_output=True, cwd=self.folder)
+        address = ("-p", str(self.port), "-h", LOOPBACK, "-k", str(self.folder))
+        return Program(
+            name="postgresql",
+            command=(*as_owner, str(programs / "postgres"), "-D", str(cluster), *address),
+            log=log,
+            folder=self.folder,
+            forks=True,
+            ready=lambda logged: b"ready to accept connections" in logged,
+        )
+
+
+def wait_until(what: str, holds: Callable[[], bool], seconds: float, pause_s: float = 0.2) -> None:
+    """Wait until `holds()`. Raises `TimeoutError` naming what did not come."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
+        time.sleep(pause_s)
