@@ -40,6 +40,8 @@ contracts_app = _commands("Compare what the contracts declare with what is reall
 rejects_app = _commands("Look at what did not become a row, and why.")
 app.add_typer(contracts_app, name="contracts")
 app.add_typer(rejects_app, name="rejects")
+catalog_app = _commands("Find out whether a catalog and its store can be trusted.")
+app.add_typer(catalog_app, name="catalog")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -209,6 +211,29 @@ def rejects_show(
     given = settings()
     code = rejects.show_reject(given, stream, partition, offset, reveal=reveal, reason=reason, as_json=as_json)
     raise typer.Exit(code)
+
+
+@catalog_app.callback()
+def _catalog() -> None:
+    """A group, though it has one command yet."""
+
+
+@catalog_app.command("verify")
+def catalog_verify(
+    writers: Annotated[int, typer.Option(min=2, max=32, help="Processes that race each other.")] = 4,
+    commits: Annotated[int, typer.Option(min=4, help="Acknowledged commits that end the race.")] = 40,
+    seconds: Annotated[float, typer.Option(min=5, help="Bound of all checks together.")] = 90.0,
+    as_json: AsJson = False,
+) -> None:
+    """Try the configured catalog and store on tables of their own: races, lost answers, reads after writes.
+
+    Makes a namespace wardstream_verify_… and removes it again. Exit code 0 fit, 1 not fit, 3 no verdict.
+    """
+    from infra.cli import catalog
+    from warehouse.verification.plan import Plan
+
+    plan = Plan(writers=writers, commits=commits, seconds=seconds)
+    raise typer.Exit(catalog.verify(settings(), plan, as_json=as_json))
 
 
 def main() -> None:
