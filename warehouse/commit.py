@@ -54,11 +54,13 @@ from warehouse.snapshots import (
     OFFSETS,
     ROWS,
     SOURCES,
+    TORN,
     WRITER,
     Draft,
     Head,
     Prepared,
     line_of,
+    manifests_of,
     prepare,
     swap_request,
     vector_of,
@@ -270,11 +272,10 @@ class _Session:
         self.forget()
         try:
             table = self._catalog.load_table(self._identifier)
-            snapshot = table.current_snapshot()
-            manifests = tuple(snapshot.manifests(table.io)) if snapshot else ()
+            manifests = manifests_of(table)
         except NoSuchTableError as error:
             raise TableChangedError(f"table {self.name} is not in the catalog; `wardstream contracts apply`") from error
-        except (ValueError, EOFError) as error:
+        except TORN as error:
             raise StoreUnavailableError(f"table {self.name}: its metadata came incomplete") from error
         if self._uuid not in (None, table.metadata.table_uuid):
             raise TableChangedError(f"table {self.name} was replaced by another of the same name; start again with it")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io as memory
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,13 +42,16 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.utils.concurrent import ExecutorFactory
 
-from warehouse.object_store import SinglePutFileIO
+from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
 from warehouse.offsets import Vector, VectorMissingError, decode_vector
 
 FORMAT_VERSION = 2
 MERGED_MANIFESTS = 50
 MERGE_TIERS = (MERGED_MANIFESTS, MERGED_MANIFESTS**2)
 """So many manifests naming fewer files than this are made one; a file's entry is rewritten at most once a tier."""
+
+TORN = (EOFError, ValueError, SystemError, zlib.error)
+"""What readers raise for half of a document. Half of an Avro file may also read as a whole one with fewer entries."""
 
 UNASSIGNED = -1
 
@@ -57,6 +61,7 @@ COMMIT_ID = "wardstream.commit-id"
 ROWS = "wardstream.rows"
 WRITER = "wardstream.writer"
 SOURCES = "wardstream.sources"
+TOTAL_FILES = "total-data-files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,19 @@ class Prepared:
 
     snapshot: Snapshot
     manifests: tuple[ManifestFile, ...]
+
+
+def manifests_of(table: Table) -> tuple[ManifestFile, ...]:
+    """The manifests of the table's head. Raises one of `TORN` if they name fewer files than the head says it has: a
+    commit made of them would let the others go."""
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return ()
+    manifests = tuple(snapshot.manifests(table.io))
+    files = sum(_live_files(manifest) for manifest in manifests if manifest.content == ManifestContent.DATA)
+    if files < int(_said(snapshot, TOTAL_FILES) or 0):
+        raise EOFError(f"{files} of {_said(snapshot, TOTAL_FILES)} data files are named")
+    return manifests
 
 
 def vector_of(metadata: TableMetadata) -> Vector:
@@ -228,7 +246,7 @@ class _Writing:
         for size in MERGE_TIERS:
             small = [manifest for manifest in manifests if self._mergeable(manifest, size)]
             if len(small) >= MERGED_MANIFESTS:
-                reads = ExecutorFactory.get_or_create().map(lambda m: m.fetch_manifest_entry(self._io), small)
+                reads = ExecutorFactory.get_or_create().map(lambda m: _entries_of(m, self._io), small)
                 entries = [entry for read in reads for entry in read]
                 spec_id = self._table.metadata.default_spec_id
                 one = [self._manifest(spec_id, existing=entries)] if entries else []
@@ -237,12 +255,11 @@ class _Writing:
 
     def _mergeable(self, manifest: ManifestFile, size: int) -> bool:
         """A data manifest of the current spec with fewer than `size` files, written before this snapshot."""
-        files = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
         return (
             manifest.content == ManifestContent.DATA
             and manifest.partition_spec_id == self._table.metadata.default_spec_id
             and manifest.added_snapshot_id != self.snapshot_id
-            and files < size
+            and _live_files(manifest) < size
         )
 
     def list_of(self, manifests: list[ManifestFile], sequence: int) -> str:
@@ -267,7 +284,7 @@ class _Writing:
             return []
         if manifest.partition_spec_id != self._table.metadata.default_spec_id:
             raise ValueError(f"manifest {manifest.manifest_path} was written under another partition spec")
-        return manifest.fetch_manifest_entry(self._io)
+        return _entries_of(manifest, self._io)
 
     def _manifest(self, spec_id: int, **entries: list[ManifestEntry]) -> ManifestFile:
         output = _InMemory(self._location(f"{self._name}-m{self._written}.avro"))
@@ -331,6 +348,23 @@ def _write_entries(
         writer.existing(entry)
     for entry in deleted:
         writer.delete(entry)
+
+
+def _live_files(manifest: ManifestFile) -> int:
+    return (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+
+
+def _entries_of(manifest: ManifestFile, io: SinglePutFileIO) -> list[ManifestEntry]:
+    """The live entries of a manifest, all of them. Raises `StoreUnavailableError` if fewer came than it has."""
+    try:
+        entries = manifest.fetch_manifest_entry(io)
+    except TORN as error:
+        raise StoreUnavailableError(f"manifest {manifest.manifest_path} came incomplete") from error
+    if len(entries) < _live_files(manifest):
+        raise StoreUnavailableError(
+            f"manifest {manifest.manifest_path} came with {len(entries)} of {_live_files(manifest)} entries"
+        )
+    return entries
 
 
 def _entry(snapshot_id: int, file: DataFile) -> ManifestEntry:

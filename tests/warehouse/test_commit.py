@@ -7,7 +7,8 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -555,6 +556,41 @@ def test_many_small_manifests_become_one_and_no_file_is_lost(
     assert positions(store_lake) == each_once(0, 21)
     assert duckdb_count(store_lake, head) == 21
     assert fenced(store_lake, identifier).commit(readings(21, 22), [interval(21, 22)]).rows == 1
+
+
+def cut_behind_its_header(location: str) -> Callable[[], None]:
+    """Leave of an Avro file what still reads as a whole one, without entries; the answer puts it right again."""
+    path = Path(location.removeprefix("file://"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(whole[-16:]) + 16])
+    return lambda: cast(None, path.write_bytes(whole))
+
+
+def test_half_of_a_manifest_list_lets_no_file_go(folder_lake: Settings) -> None:
+    table, identifier = started(folder_lake)
+    table.commit(readings(0, 5), [interval(0, 5)])
+    restore = cut_behind_its_header(loaded(folder_lake, identifier).current_snapshot().manifest_list)
+    other = fenced(folder_lake, identifier, patience_seconds=0.1)
+    with pytest.raises(StoreUnavailableError):
+        other.commit(readings(5, 9), [interval(5, 9)])
+    restore()
+    other.commit(readings(5, 9), [interval(5, 9)])
+    assert positions(folder_lake) == each_once(0, 9)
+
+
+def test_half_of_a_manifest_lets_no_file_go(folder_lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "MERGED_MANIFESTS", 3)
+    monkeypatch.setattr(snapshots, "MERGE_TIERS", (3,))
+    table, identifier = started(folder_lake, patience_seconds=0.1)
+    for n in range(3):
+        table.commit(readings(n, n + 1), [interval(n, n + 1)])
+    head = loaded(folder_lake, identifier)
+    restore = cut_behind_its_header(head.current_snapshot().manifests(head.io)[0].manifest_path)
+    with pytest.raises(StoreUnavailableError):
+        table.commit(readings(3, 4), [interval(3, 4)])
+    restore()
+    table.commit(readings(3, 4), [interval(3, 4)])
+    assert positions(folder_lake) == each_once(0, 4)
 
 
 def test_old_metadata_files_are_swept(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
