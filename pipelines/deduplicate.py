@@ -17,8 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.batch import Duplicates, StreamBatch
+from pipelines.known_outcomes import KnownOutcomes
 from warehouse.contract import StreamContract
 
+NOTHING_KNOWN = KnownOutcomes()
 _MAX_BYTES = 256
 _NOWHERE = np.int64(np.iinfo(np.int64).max)
 # What is looked at together lies together: the table is far larger than any cache.
@@ -26,14 +28,21 @@ _SLOT = np.dtype([("hash", np.uint64), ("offset", np.int64), ("check", np.uint32
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def deduplicate(batch: StreamBatch, first_positions: FirstPositions, contract: StreamContract) -> StreamBatch:
-    """The batch without the rows whose event stands at an earlier position; those are in `duplicates`."""
+def deduplicate(
+    batch: StreamBatch, first_positions: FirstPositions, contract: StreamContract, known: KnownOutcomes = NOTHING_KNOWN
+) -> StreamBatch:
+    """The batch without the rows whose event stands at an earlier position; those are in `duplicates`.
+
+    `known`: what tables already say of positions that are read again; it goes before the memory.
+    """
     if contract.deduplication is None or not len(batch.row_index):
         return batch
     event_ids = batch.rows[contract.deduplication.column].combine_chunks()
     index, messages = batch.row_index, batch.messages
     offsets = messages.offsets[index]
-    first = first_positions.first_offsets(event_ids, messages.partitions[index], offsets, messages.appended_ms[index])
+    partitions = messages.partitions[index]
+    first = first_positions.first_offsets(event_ids, partitions, offsets, messages.appended_ms[index])
+    first = known.applied(partitions, offsets, first)
     again = first != offsets
     if not again.any():
         return batch

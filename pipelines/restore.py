@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.clinical.signals import INDEX as SCORED_CODES
-from pipelines.deduplicate import FirstPositions
+from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions
+from pipelines.known_outcomes import KnownOutcomes
 from pipelines.source import PartitionReader, TopicFacts
 from pipelines.stream_steps import StreamSteps
 from warehouse import history
@@ -32,10 +33,12 @@ from warehouse.commit import FencedTable
 from warehouse.contract import Contracts
 from warehouse.identity import Tokenizer
 from warehouse.offsets import least
+from warehouse.outcomes import duplicates_within, rows_within
 from warehouse.settings import Settings
 from warehouse.vault import SqliteVault
 
 SCORED_STREAM = "device.vitals"
+REJECTS, DUPLICATES = "rejects", "duplicates"
 ALERTS, WITHHELD = "clinical.alerts", "clinical.alerts.withheld"
 PATIENCE_S = 3.0
 """How long one call to the lake tries by itself before it says that it waits."""
@@ -43,6 +46,8 @@ _FORGET_AFTER = timedelta(days=7)
 
 Starts = dict[str, dict[int, int]]
 """stream -> partition -> the offset from which every table it feeds misses nothing"""
+Vectors = dict[str, dict[int, int]]
+"""table -> partition -> the offset from which it misses something of one topic"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Restorer:
         self._settings, self._contracts = settings, contracts
         self._token_key = vault.token_key()
         self._analytics = analytics
+        self._vectors: dict[str, Vectors] = {}
 
     def starts(self, facts: dict[str, TopicFacts]) -> Starts:
         """Where to read from; a table that does not know a topic yet records its low watermarks."""
@@ -70,23 +76,37 @@ class Restorer:
 
     def _starts(self, fact: TopicFacts) -> dict[int, int]:
         lows = {partition: low for partition, (low, _) in fact.ranges.items()}
-        tables = [open_table(self._settings, t.name) for t in self._contracts.tables_of(fact.stream)]
-        return least([table.establish(fact.topic_id, lows) for table in tables], fact.topic_id)
+        names = [table.name for table in self._contracts.tables_of(fact.stream)]
+        vectors = {name: open_table(self._settings, name).establish(fact.topic_id, lows) for name in names}
+        self._vectors[fact.stream] = {name: dict(vector.get(fact.topic_id, {})) for name, vector in vectors.items()}
+        return least(list(vectors.values()), fact.topic_id)
 
     def steps(self, fact: TopicFacts, starts: dict[int, int]) -> StreamSteps:
-        """The stream's steps, with the identities of the lake below `starts` remembered."""
+        """The stream's steps for the partitions of `starts`, with what the lake has below them remembered.
+
+        `starts` come from `self.starts`. A process that reads some of the partitions needs that part of the memory.
+        """
         contract = self._contracts.stream(fact.stream)
         rule, table = contract.deduplication, contract.tables[0].name
         assert rule is not None, "a stream with a topic has a deduplication rule"
-        known = history.identities_below(self._analytics, table, rule.column, fact.topic_id, starts, rule.max_ids)
-        first = FirstPositions(rule.max_ids, rule.horizon_seconds, self._token_key)
+        most = max(1, rule.max_ids * len(starts) // max(1, len(fact.ranges)))
+        known = history.identities_below(self._analytics, table, rule.column, fact.topic_id, starts, most)
+        first = FirstPositions(most, rule.horizon_seconds, self._token_key)
         first.restore(known["event_id"], known["kafka_partition"], known["kafka_offset"], known["kafka_time"])
-        return self._bound(fact.stream, first)
+        return self._bound(fact.stream, first, self._outcomes(fact, table, starts))
 
-    def _bound(self, stream: str, first: FirstPositions) -> StreamSteps:
+    def _outcomes(self, fact: TopicFacts, table: str, starts: dict[int, int]) -> KnownOutcomes:
+        """What the table of rows and the duplicates' log have of positions that are read again."""
+        vectors = self._vectors[fact.stream]
+        rows_ends, log_ends = ({p: vectors[name][p] for p in starts} for name in (table, DUPLICATES))
+        rows = rows_within(self._analytics, table, fact.topic_id, _stretch(starts, rows_ends))
+        duplicates = duplicates_within(self._analytics, fact.topic_id, _stretch(starts, log_ends))
+        return KnownOutcomes.of(rows_ends, log_ends, rows, duplicates)
+
+    def _bound(self, stream: str, first: FirstPositions, known: KnownOutcomes = NOTHING_KNOWN) -> StreamSteps:
         contract = self._contracts.stream(stream)
         assert contract.topic is not None, "only streams with a topic are read"
-        return StreamSteps(contract, Tokenizer(self._token_key, contract.topic.key_system), first)
+        return StreamSteps(contract, Tokenizer(self._token_key, contract.topic.key_system), first, known)
 
     def monitor(
         self, facts: dict[str, TopicFacts], starts: Starts, stop: threading.Event
@@ -121,6 +141,10 @@ class Restorer:
                 yield from (steps.all(messages).rows for messages in reader.read(wait_s=0.5, linger_s=0.0))
         finally:
             reader.close()
+
+
+def _stretch(starts: dict[int, int], ends: dict[int, int]) -> dict[int, tuple[int, int]]:
+    return {partition: (start, ends[partition]) for partition, start in starts.items()}
 
 
 def open_table(settings: Settings, name: str) -> FencedTable:

@@ -27,7 +27,16 @@ from pipelines.alerts.message import Alert, encode
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.lake_rows import duplicate_rows, reject_rows, table_rows
-from pipelines.restore import ALERTS, SCORED_STREAM, WITHHELD, KnownAlerts, Restorer, open_table
+from pipelines.restore import (
+    ALERTS,
+    DUPLICATES,
+    REJECTS,
+    SCORED_STREAM,
+    WITHHELD,
+    KnownAlerts,
+    Restorer,
+    open_table,
+)
 from pipelines.sinks import AlertProducer, Lake, LakeTable
 from pipelines.source import (
     BrokerUnavailableError,
@@ -48,7 +57,6 @@ from warehouse.vault import SqliteVault, VaultUnavailableError, open_vault
 
 _LOG = logging.getLogger(__name__)
 
-REJECTS, DUPLICATES = "rejects", "duplicates"
 _RETRY_S = 1.0
 _PROMPT_S = 8.0
 _REPORT_S = 1.0

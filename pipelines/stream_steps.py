@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.decode.json import JsonDecoder
-from pipelines.deduplicate import FirstPositions, deduplicate
+from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions, deduplicate
+from pipelines.known_outcomes import KnownOutcomes
 from pipelines.normalise import normalise
 from pipelines.pseudonymise import pseudonymise
 from pipelines.validate import validate
@@ -19,8 +20,15 @@ from warehouse.identity import Tokenizer
 class StreamSteps:
     """Not thread-safe: who reads beside the graph makes one of its own."""
 
-    def __init__(self, contract: StreamContract, tokenizer: Tokenizer, first_positions: FirstPositions) -> None:
-        self._contract, self._tokenizer, self._first_positions = contract, tokenizer, first_positions
+    def __init__(
+        self,
+        contract: StreamContract,
+        tokenizer: Tokenizer,
+        first_positions: FirstPositions,
+        known: KnownOutcomes = NOTHING_KNOWN,
+    ) -> None:
+        self._contract, self._tokenizer = contract, tokenizer
+        self._first_positions, self._known = first_positions, known
         self._decoder = JsonDecoder(contract)
 
     def pseudonymise(self, batch: StreamBatch) -> StreamBatch:
@@ -36,7 +44,7 @@ class StreamSteps:
         return validate(batch, self._contract)
 
     def deduplicate(self, batch: StreamBatch) -> StreamBatch:
-        return deduplicate(batch, self._first_positions, self._contract)
+        return deduplicate(batch, self._first_positions, self._contract, self._known)
 
     def all(self, messages: MessageBatch) -> StreamBatch:
         """Every step in the graph's order."""
