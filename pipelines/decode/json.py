@@ -10,7 +10,7 @@ ignored; a byte order mark, NaN, Infinity and numbers beyond 64 bits are refused
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -50,8 +50,6 @@ class JsonDecoder:
         self._decode = msgspec.json.Decoder(self._message.struct).decode
         leaves = {leaf.column.name: leaf.arrow for leaf in self._message.leaves()}
         self._schema = pa.schema([(column.name, leaves[column.name]) for column in contract.message])
-        optional = [column for column in contract.message if not column.required]
-        self._optional = {c.name: f'"{str(c.path).rsplit(".", 1)[-1]}"'.encode() for c in optional}
 
     def decode(self, batch: StreamBatch) -> StreamBatch:
         """The batch with `rows` (columns of the contract's message, in its order) and a reject for each failure.
@@ -68,7 +66,7 @@ class JsonDecoder:
             for at, reason, detail in refused:
                 kept[start + at] = False
                 rejects.append(Reject(int(index[start + at]), STAGE, reason, detail))
-            parts.append(self._columns(structs, values[start : start + SLICE]))
+            parts.append(self._columns(structs))
         rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
         return replace(batch, rows=rows, row_index=index[kept], rejects=(*batch.rejects, *rejects))
 
@@ -94,15 +92,8 @@ class JsonDecoder:
                 at = len(structs) + len(refused)
                 refused.append((places[at], *_refusal(values[at], error)))
 
-    def _absent(self, values: Sequence[bytes | None]) -> set[str]:
-        """Optional columns whose field's name stands in none of the values, nor could stand there escaped."""
-        text = b"".join(value for value in values if value)
-        if b"\\" in text:
-            return set()
-        return {name for name, mark in self._optional.items() if mark not in text}
-
-    def _columns(self, structs: list[msgspec.Struct], values: Sequence[bytes | None]) -> pa.RecordBatch:
-        columns = dict(self._message.columns(structs, self._absent(values)))
+    def _columns(self, structs: list[msgspec.Struct]) -> pa.RecordBatch:
+        columns = dict(self._message.columns(structs))
         return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
 
 
@@ -121,8 +112,9 @@ def _unreadable(values: Sequence[bytes | None]) -> dict[int, tuple[str, str]]:
 
     msgspec checks UTF-8 only in the strings it keeps, so fields the contract does not know need this look.
     """
-    if None not in values and (b"".join(cast(Sequence[bytes], values)).isascii() or _all_utf8(values)):
-        return {}
+    with suppress(TypeError):  # a tombstone among them
+        if b"".join(cast(Sequence[bytes], values)).isascii() or _all_utf8(values):
+            return {}
     return {at: why for at, value in enumerate(values) if (why := _not_text(value))}
 
 
@@ -207,18 +199,16 @@ class _Object:
         for _, inner in self.objects:
             yield from inner.leaves()
 
-    def columns(self, structs: list[msgspec.Struct], absent: Container[str]) -> Iterable[tuple[str, pa.Array]]:
-        """(column name, array) of every leaf below; the columns in `absent` are in no message."""
+    def columns(self, structs: list[msgspec.Struct]) -> Iterable[tuple[str, pa.Array]]:
+        """(column name, array) of every leaf below."""
         for leaf in self.fields:
-            yield leaf.column.name, _nulls_or(leaf, structs, absent)
+            yield leaf.column.name, _column(leaf, structs)
         for attribute, inner in self.objects:
             inside = list(map(attrgetter(attribute), structs))
-            yield from inner.columns(inside if inner.required else _filled(inside, inner.struct), absent)
+            yield from inner.columns(inside if inner.required else _filled(inside, inner.struct))
 
 
-def _nulls_or(leaf: _Leaf, structs: list[msgspec.Struct], absent: Container[str]) -> pa.Array:
-    if leaf.column.name in absent:
-        return pa.nulls(len(structs), leaf.arrow)
+def _column(leaf: _Leaf, structs: list[msgspec.Struct]) -> pa.Array:
     values = map(attrgetter(leaf.attribute), structs)
     if leaf.python in (int, float):
         with suppress(TypeError):  # a null among integers; among floats it becomes NaN, which JSON cannot say
