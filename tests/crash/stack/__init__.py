@@ -1,1 +1,1 @@
-"""The whole stack under fire: broker, store, catalog and streams as real processes, faults, and the oracle's verdict."""
+"""The whole stack under fire: broker, store, catalog, streams as real processes, faults, and the oracle's verdict."""

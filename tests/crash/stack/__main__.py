@@ -1,4 +1,4 @@
-"""`python -m tests.crash.stack --rounds N [--only NAME]`: the long form, on servers of its own, most of an hour a round.
+"""`python -m tests.crash.stack --rounds N [--only NAME]`: the long form, on servers of its own.
 
 Prints each round as it ends, then a table, what was red, and the sums in the last line. Exit code 0 if nothing was red.
 A seed replays the schedule of faults; what they hit also depends on the machine.

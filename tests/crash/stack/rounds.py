@@ -13,13 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.crash.stack.endings import RED, Ending
-from tests.crash.stack.scenarios.kills import (
-    broker_killed,
-    catalog_killed,
-    disjoint_streams_killed,
-    rival_streams_killed,
-    store_killed,
-)
+from tests.crash.stack.scenarios import answers, clocks, disks, kills, pauses, poison, tables, topics, vault
 from tests.crash.stack.site import Site, Tally
 from tests.crash.stack.stack import Stack
 
@@ -35,11 +29,43 @@ class Entry:
 
 
 SCENARIOS: dict[str, Entry] = {
-    "disjoint-streams-killed": Entry(disjoint_streams_killed),
-    "rival-streams-killed": Entry(rival_streams_killed),
-    "broker-killed": Entry(broker_killed),
-    "store-killed": Entry(store_killed),
-    "catalog-killed": Entry(catalog_killed, "postgresql"),
+    "disjoint-streams-killed": Entry(kills.disjoint_streams_killed),
+    "rival-streams-killed": Entry(kills.rival_streams_killed),
+    "broker-killed": Entry(kills.broker_killed),
+    "store-killed": Entry(kills.store_killed),
+    "catalog-killed": Entry(kills.catalog_killed, "postgresql"),
+    "catalog-answers-lost": Entry(answers.catalog_answers_lost, "postgresql"),
+    "store-answers-lost": Entry(answers.store_answers_lost),
+    "broker-answers-lost": Entry(answers.broker_answers_lost),
+    "catalog-answers-halved": Entry(answers.catalog_answers_halved, "postgresql"),
+    "broker-answers-halved": Entry(answers.broker_answers_halved),
+    "store-answers-halved": Entry(answers.store_answers_halved),
+    "store-answers-500": Entry(answers.store_answers_500),
+    "store-answers-503": Entry(answers.store_answers_503),
+    "store-answers-slowly": Entry(answers.store_answers_slowly),
+    "disjoint-streams-paused": Entry(pauses.disjoint_streams_paused),
+    "rival-streams-paused": Entry(pauses.rival_streams_paused),
+    "broker-paused": Entry(pauses.broker_paused),
+    "store-paused": Entry(pauses.store_paused),
+    "catalog-paused": Entry(pauses.catalog_paused, "postgresql"),
+    "network-silent": Entry(pauses.network_silent),
+    "network-refused": Entry(pauses.network_refused),
+    "topic-recreated-while-down": Entry(topics.topic_recreated_while_down),
+    "topic-recreated-while-running": Entry(topics.topic_recreated_while_running),
+    "retention-overtakes": Entry(topics.retention_overtakes),
+    "retention-overtakes-while-paused": Entry(topics.retention_overtakes_while_paused),
+    "partitions-added": Entry(topics.partitions_added),
+    "rolled-back-while-down": Entry(tables.rolled_back_while_down),
+    "rolled-back-while-running": Entry(tables.rolled_back_while_running),
+    "vault-locked": Entry(vault.vault_locked),
+    "vault-gone-while-down": Entry(vault.vault_gone_while_down),
+    "clock-an-hour-back": Entry(clocks.clock_an_hour_back),
+    "store-disk-full": Entry(disks.store_disk_full),
+    "broker-disk-full": Entry(disks.broker_disk_full),
+    "poison-batch": Entry(poison.poison_batch),
+    "supervisor-killed": Entry(poison.supervisor_killed),
+    "foreign-engine-compacts": Entry(tables.foreign_engine_compacts),
+    "foreign-engine-compacts-and-expires": Entry(tables.foreign_engine_compacts_and_expires),
 }
 
 

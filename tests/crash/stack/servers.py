@@ -6,6 +6,7 @@ whose advertised address is the proxy's. Does not hold: the proxy (proxy.py) or 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -89,6 +90,44 @@ class TwoDoorKafka(EmbeddedKafka):
             # A topic that is deleted, or records that are, must be gone within a scenario.
             "log.segment.delete.delay.ms": 1000,
         }
+
+
+class DiskError(RuntimeError):
+    """A disk of limited size cannot be had here; the message says what it takes."""
+
+
+class Disk:
+    """A folder on a small tmpfs of its own, to be filled to the last byte and freed again. Needs root."""
+
+    def __init__(self, folder: Path, size_bytes: int) -> None:
+        self._folder, self._size_bytes = folder, size_bytes
+        self._ballast = folder / "ballast"
+        self.mounted = False
+
+    def mount(self) -> None:
+        """Where it cannot be mounted the folder stays an ordinary one; `fill` says so."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={self._size_bytes}", "tmpfs", str(self._folder)]
+        self.mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def unmount(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self._folder)], capture_output=True, check=False)
+            self.mounted = False
+
+    def fill(self) -> None:
+        """Leave no byte. Raises `DiskError`."""
+        if not self.mounted:
+            raise DiskError("no disk of limited size: run as root, where a tmpfs may be mounted")
+        with open(self._ballast, "wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(1 << 20))
+        with open(self._ballast, "ab", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(512))
+
+    def free(self) -> None:
+        self._ballast.unlink(missing_ok=True)
 
 
 class PostgresMissingError(RuntimeError):

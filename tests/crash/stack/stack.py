@@ -21,12 +21,13 @@ from infra.services.store import EmbeddedStore
 from tests.conftest import READER, TEST_BASES, WRITER
 from tests.crash.stack import proxy
 from tests.crash.stack.proxy import Proxy
-from tests.crash.stack.servers import Postgres, Server, TwoDoorKafka
+from tests.crash.stack.servers import Disk, Postgres, Server, TwoDoorKafka
 from tests.crash.stack.wires import Http, Kafka, PostgreSQL
 from warehouse.settings import Settings
 
 PROXIED_LISTENER, BROKER_PROXY, STORE_PROXY, CATALOG_PROXY, POSTGRES = range(1, 6)
 """Offsets from the port base that no embedded part uses."""
+DISK_BYTES = 1 << 30
 
 
 class Stack:
@@ -34,7 +35,7 @@ class Stack:
 
     Args:
         catalog: `postgresql` or `sqlite`. Raises `PostgresMissingError` on entry where that is not there.
-        folder: for everything; made if it is missing. Mount what is to be small before entering.
+        folder: for everything; made if it is missing, deleted on exit.
     """
 
     def __init__(self, catalog: str, seed: str, folder: Path | None = None) -> None:
@@ -51,6 +52,8 @@ class Stack:
         )  # fmt: skip
         store = EmbeddedStore(self.folder / "store", self.base, "warehouse", WRITER, READER)
         self._postgres = Postgres(self.folder / "postgresql", self.base + POSTGRES)
+        self.broker_disk = Disk(self.folder / "kafka", DISK_BYTES)
+        self.store_disk = Disk(self.folder / "store", DISK_BYTES)
         self._bootstrap, self._s3 = kafka.bootstrap, store.endpoint
         self.broker = Server("broker", lambda: kafka.program(self.folder / "kafka.log"))
         self.store = Server("store", lambda: store.program(self.folder / "store.log"))
@@ -62,6 +65,9 @@ class Stack:
         self.proxies = (self.before_broker, self.before_store, self.before_catalog)
 
     def __enter__(self) -> Stack:
+        for disk in (self.broker_disk, self.store_disk):
+            self._exit.callback(disk.unmount)
+            disk.mount()
         for server in self.servers:
             self._exit.callback(server.kill)
             server.start()
@@ -78,7 +84,9 @@ class Stack:
         return sum(each.answers_lost for each in self.proxies)
 
     def heal(self) -> None:
-        """Everything runs and answers again."""
+        """Everything runs, has room and answers again."""
+        for disk in (self.broker_disk, self.store_disk):
+            disk.free()
         for server in self.servers:
             server.ensure()
         for each in self.proxies:

@@ -16,25 +16,30 @@ STREAM_KILLS, SERVER_KILLS = 3, 2
 
 def disjoint_streams_killed(site: Site, chance: Random) -> Ending:
     """Two streams share the partitions; each is killed several times, sometimes both at once."""
-    pair = [site.stream("a", (0, 1), **BRISK), site.stream("b", (2, 3), **BRISK)]
-    return _streams_killed(site, chance, pair)
+    return _streams_killed(site, chance, pair(site))
 
 
 def rival_streams_killed(site: Site, chance: Random) -> Ending:
     """Two streams own the same partitions: the fence alone keeps them apart."""
-    return _streams_killed(site, chance, [site.stream("a", **BRISK), site.stream("b", **BRISK)])
+    return _streams_killed(site, chance, pair(site, rivals=True))
 
 
-def _streams_killed(site: Site, chance: Random, pair: list[StreamProcess]) -> Ending:
-    site.run(pair)
+def pair(site: Site, rivals: bool = False) -> list[StreamProcess]:
+    """Two streams of one site that commit often: each half of the partitions, or both all of them."""
+    halves = (None, None) if rivals else ((0, 1), (2, 3))
+    return [site.stream(name, half, **BRISK) for name, half in zip("ab", halves, strict=True)]
+
+
+def _streams_killed(site: Site, chance: Random, streams: list[StreamProcess]) -> Ending:
+    site.run(streams)
     for _ in range(STREAM_KILLS):
         time.sleep(chance.uniform(1.5, LONGEST_LIFE_S))
-        struck = pair if chance.random() < 0.3 else [chance.choice(pair)]
+        struck = streams if chance.random() < 0.3 else [chance.choice(streams)]
         for stream in struck:
             site.kill(stream)
         restarted = time.monotonic()
         site.start(struck)
-    site.settle(restarted)
+    site.settle(restarted, streams)
     return exact(site)
 
 
@@ -52,8 +57,8 @@ def catalog_killed(site: Site, chance: Random) -> Ending:
 
 def _server_killed(site: Site, chance: Random, server: Server) -> Ending:
     """The streams live on; the server comes back after a while on what it left."""
-    pair = [site.stream("a", (0, 1), **BRISK), site.stream("b", (2, 3), **BRISK)]
-    site.run(pair)
+    streams = pair(site)
+    site.run(streams)
     for _ in range(SERVER_KILLS):
         time.sleep(chance.uniform(2.0, LONGEST_LIFE_S))
         server.kill()
@@ -61,5 +66,5 @@ def _server_killed(site: Site, chance: Random, server: Server) -> Ending:
         time.sleep(chance.uniform(0.0, 4.0))
         server.start()
         healed = time.monotonic()
-    site.settle(healed)
+    site.settle(healed, streams, reviving=True)
     return exact(site)

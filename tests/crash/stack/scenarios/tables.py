@@ -1,0 +1,123 @@
+"""Tables changed behind the streams' backs: rolled back to an older snapshot, rewritten, expired by another engine."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Table
+
+from tests.crash.stack.endings import RED, STOPPED, Ending, exact
+from tests.crash.stack.scenarios.kills import pair
+from tests.crash.stack.servers import wait_until
+from tests.crash.stack.site import Site
+from warehouse.catalog import load_table, open_catalog
+
+TABLES = ("vitals", "rejects", "duplicates", "alerts")
+STOP_S = 60.0
+
+
+def rolled_back_while_down(site: Site, chance: Random) -> Ending:
+    """The vector goes back with its rows, so the next start reads again what is missing."""
+    streams = _some_commits(site, chance)
+    site.settle(time.monotonic(), streams)
+    for name in chance.sample(TABLES, chance.choice((1, 2))):
+        _roll_back(site, name, chance)
+    restarted = time.monotonic()
+    site.run(streams)
+    time.sleep(3.0)
+    site.settle(restarted, streams)
+    return exact(site)
+
+
+def rolled_back_while_running(site: Site, chance: Random) -> Ending:
+    """The streams' memory is ahead of the table now: they must stop and say so, and a new start must mend it."""
+    streams = _some_commits(site, chance)
+    _roll_back(site, "vitals", chance)
+    wait_until("the streams' end", lambda: not any(s.alive for s in streams), STOP_S)
+    codes, reasons = [s.code for s in streams], [str(s.status().get("reason")) for s in streams]
+    if any(code != 3 for code in codes) or any("start again" not in reason.lower() for reason in reasons):
+        return Ending(RED, f"codes {codes}, reasons {reasons}")
+    restarted = time.monotonic()
+    site.start(streams)
+    site.settle(restarted, streams)
+    ending = exact(site)
+    return ending if ending.is_red else Ending(STOPPED, f"{reasons[0]}; a new start ended exact")
+
+
+def foreign_engine_compacts(site: Site, chance: Random) -> Ending:
+    """Another engine rewrites a table's files and does not carry the vector; the snapshots with one are still there."""
+    return _rewritten(site, chance, expire=False)
+
+
+def foreign_engine_compacts_and_expires(site: Site, chance: Random) -> Ending:
+    """As before, and it lets go of every snapshot that had a vector: the streams must stop and say so."""
+    return _rewritten(site, chance, expire=True)
+
+
+def _some_commits(site: Site, chance: Random):
+    streams = pair(site)
+    site.run(streams)
+    wait_until("several commits", lambda: len(_table(site, "vitals").metadata.snapshots) > 8, 90)
+    time.sleep(chance.uniform(0.0, 2.0))
+    return streams
+
+
+def _table(site: Site, name: str) -> Table:
+    return load_table(open_catalog(site.settings), site.settings.namespace, name)
+
+
+def _roll_back(site: Site, name: str, chance: Random) -> None:
+    """To one of the snapshots that are kept and have rows before them, the head aside."""
+    for _ in range(50):
+        table = _table(site, name)
+        line = [s.snapshot_id for s in sorted(table.metadata.snapshots, key=lambda s: s.sequence_number)]
+        if len(line) < 3:
+            site.tally.notes.append(f"{name} has {len(line)} snapshots and was left alone")
+            return
+        to = chance.choice(line[1:-1])
+        try:
+            table.manage_snapshots().set_current_snapshot(to).commit()
+            site.tally.notes.append(f"{name} rolled back by {len(line) - 1 - line.index(to)} snapshots")
+            return
+        except CommitFailedException:
+            continue
+    raise RuntimeError(f"{name} could not be rolled back: the streams were faster each time")
+
+
+def _rewritten(site: Site, chance: Random, expire: bool) -> Ending:
+    streams = _some_commits(site, chance)
+    _rewrite(site, "vitals", expire)
+    time.sleep(8.0)
+    dead = [s for s in streams if not s.alive]
+    reasons = [str(s.status().get("reason")) for s in dead]
+    if any(s.code != 3 for s in dead):
+        return Ending(RED, f"codes {[s.code for s in dead]}, reasons {reasons}")
+    if dead:
+        site.stop_playing()
+        return Ending(STOPPED, reasons[0])
+    for stream in streams:  # and by a start it must be found too
+        site.kill(stream)
+    restarted = time.monotonic()
+    site.start(streams)
+    site.settle(restarted, streams)
+    return exact(site)
+
+
+def _rewrite(site: Site, name: str, expire: bool) -> None:
+    for _ in range(50):
+        table = _table(site, name)
+        try:
+            table.overwrite(table.scan().to_arrow())
+            break
+        except CommitFailedException:
+            continue
+    else:
+        raise RuntimeError(f"{name} could not be rewritten: the streams were faster each time")
+    site.tally.notes.append(f"{name} rewritten without its vector")
+    if expire:
+        table = _table(site, name)
+        heads = {ref.snapshot_id for ref in table.metadata.refs.values()}
+        older = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id not in heads]
+        table.maintenance.expire_snapshots().by_ids(older).commit()
