@@ -16,7 +16,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
@@ -259,8 +259,8 @@ class _Session:
         return ".".join(self._identifier)
 
     def head(self) -> Head:
-        """The head that our own last commit made, or else a fresh one."""
-        return self._head or self.load()
+        """The head as an earlier call left it, remembered; or else a fresh one."""
+        return replace(self._head, remembered=True) if self._head else self.load()
 
     def forget(self) -> None:
         """Any doubt about the head: read it again next time."""
@@ -306,7 +306,7 @@ class _Session:
         self._progress("landed")
         before, table = head.metadata, head.table
         table.metadata, table.metadata_location = response.metadata, response.metadata_location
-        self._head = Head(table, prepared.manifests, remembered=True)
+        self._head = Head(table, prepared.manifests)
         self._sweep(table, before)
         return self._head
 

@@ -75,7 +75,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A table as it was seen, with its head's manifests. `remembered`: from our own last commit, not just loaded."""
+    """A table as it was seen, with its head's manifests. `remembered`: by an earlier call, not just loaded."""
 
     table: Table
     manifests: tuple[ManifestFile, ...]

@@ -289,6 +289,14 @@ def test_what_a_remembered_head_calls_a_gap_is_looked_up_first(folder_lake: Sett
     assert positions(folder_lake) == each_once(0, 12)
 
 
+def test_what_a_head_seen_long_ago_calls_a_gap_is_looked_up_first(folder_lake: Settings) -> None:
+    table, identifier = started(folder_lake)
+    other = fenced(folder_lake, identifier)
+    other.vector()
+    table.commit(readings(0, 5), [interval(0, 5)])
+    assert other.commit(readings(5, 9), [interval(5, 9)]).rows == 4
+
+
 def test_racing_writers_lose_and_double_nothing(lake: Settings) -> None:
     _, identifier = started(lake, partitions=2)
     commits = 8
