@@ -22,10 +22,14 @@ from warehouse.contract import StreamContract
 
 NOTHING_KNOWN = KnownOutcomes()
 _MAX_BYTES = 256
-_NOWHERE = np.int64(np.iinfo(np.int64).max)
-# What is looked at together lies together: the table is far larger than any cache.
-_SLOT = np.dtype([("hash", np.uint64), ("offset", np.int64), ("check", np.uint32), ("seconds", np.uint32)])
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_32 = np.uint64(32)
+# A first position in 64 bits: the low bits of its offset and of its second. Both are only ever compared with a position
+# at hand, and come out right where they lie less than half of these ranges from it: 2**36 messages of one partition
+# within a horizon, and two years, for which nothing is kept (`_LONGEST_S`).
+_OFFSET_BITS, _SECOND_BITS = np.int64(37), np.int64(27)
+_LONGEST_S = 365 * 86_400
+_NEVER_S = 1 << 62
 
 
 def deduplicate(
@@ -55,17 +59,19 @@ class FirstPositions:
 
     An event is forgotten when a message is `horizon_seconds` or more of Kafka time (whole seconds) younger than its
     first position, exactly and wherever batches are cut; or when `max_ids` are held: then the older half of what is
-    held goes at once. So at least the last `max_ids / 2 - batch` ids are known while they are young enough, and memory,
-    taken at once when this is made, is 48 bytes for each of `max_ids` rounded up to a power of two. What is forgotten
-    too early is left to compaction.
+    held goes at once. So at least the last `max_ids / 2 - batch` ids are known while they are young enough. Memory is
+    set aside at once when this is made, 32 bytes for each of `max_ids` rounded up to a power of two, and becomes
+    resident as ids come. What is forgotten too early is left to compaction.
 
-    Ids are held as 96 bits of a hash keyed by `key`: two ids of one partition fall together with a chance below 2**-60,
-    which no sender can raise, not knowing the key.
+    Ids are held as 64 bits of a hash keyed by `key`: two ids of one partition fall together with a chance below 2**-63,
+    which no sender can raise, not knowing the key. With four million held that is one message in 4 * 10**12.
 
     Reading on from a position before the last one read is a rewind: make a new one and `restore` it.
     """
 
     def __init__(self, max_ids: int, horizon_seconds: int, key: bytes) -> None:
+        if horizon_seconds > _LONGEST_S:
+            raise ValueError(f"a horizon of {horizon_seconds} s is longer than a year")
         self._horizon_s = np.int64(horizon_seconds)
         self._hash = _KeyedHash(key)
         self._most = max(1, max_ids // 2)
@@ -99,12 +105,12 @@ class FirstPositions:
         places, starts = _integers(partitions), _integers(offsets)
         times = _milliseconds(kafka_times) // 1000
         order = np.lexsort((starts, times))
+        order = order[times[order] > times.max(initial=0) - _LONGEST_S]
         for part in self._pieces(len(order)):
             chosen = order[part]
-            slots = self._slots(ids.take(pa.array(chosen)), places[chosen])
+            slots, _ = self._slots(ids.take(pa.array(chosen)), places[chosen], times[chosen])
             # Of an event that was let in twice, horizon apart, the later position stays: order is time.
-            self._recent.offsets[slots] = starts[chosen]
-            self._recent.seconds[slots] = times[chosen]
+            self._recent.places[slots] = _place(starts[chosen], times[chosen])
 
     def _pieces(self, n: int) -> list[slice]:
         return [slice(start, start + self._most) for start in range(0, n, self._most)]
@@ -112,81 +118,99 @@ class FirstPositions:
     def _first_offsets(
         self, event_ids: pa.Array, partitions: np.ndarray, offsets: np.ndarray, seconds: np.ndarray
     ) -> np.ndarray:
-        slots = self._slots(event_ids, partitions)
-        held, held_s = self._recent.offsets, self._recent.seconds
+        slots, fresh = self._slots(event_ids, partitions, seconds)
+        held, places = self._recent.places, _place(offsets, seconds)
+        # Written from the last to the first: of several at one slot the first in the batch stays.
+        held[slots[fresh][::-1]] = places[fresh][::-1]
         first = offsets.astype(np.int64)
         open_ = np.arange(len(offsets))
         # One round settles all but events that occur again within this batch; a further round is only needed where
         # such an event outlives the horizon within the batch.
         while len(open_):
-            at, here = slots[open_], offsets[open_]
-            before = held[at]
-            again = (before < here) & (seconds[open_] - held_s[at] < self._horizon_s)
-            first[open_[again]] = before[again]
-            anew = open_[~again]
-            # Written from the last to the first: of several at one slot the first in the batch stays.
-            held[slots[anew][::-1]] = offsets[anew][::-1]
-            held_s[slots[anew][::-1]] = seconds[anew][::-1]
+            at, before = slots[open_], held[slots[open_]]
+            behind, age_s = _since(before, offsets[open_], seconds[open_])
+            again = (behind > 0) & (age_s < self._horizon_s)
+            first[open_[again]] -= behind[again]
+            anew = open_[~again & (before != places[open_])]
+            held[slots[anew][::-1]] = places[anew][::-1]
             after = held[at]
-            first[anew] = offsets[anew]
-            open_ = open_[(after != before) & (here > after)]
+            left = np.flatnonzero(after != before)
+            open_ = open_[left[_since(after[left], offsets[open_[left]], seconds[open_[left]])[0] > 0]]
         return first
 
-    def _slots(self, event_ids: pa.Array, partitions: np.ndarray) -> np.ndarray:
-        """The slot of each id in the recent generation, made where there is none, brought over from the older one."""
-        if self._recent.count + len(partitions) > self._most:
+    def _slots(self, event_ids: pa.Array, partitions: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The slot of each id in the recent generation, brought over from the older one or made where there is none;
+        and which of them were made, so that nothing stands in their slots yet."""
+        newest_s = int(seconds.max())
+        if self._recent.count + len(partitions) > self._most or newest_s - self._recent.began_s > _LONGEST_S:
             self._recent, self._older = self._older, self._recent
             self._recent.clear()
-        hashes, checks = self._hash(event_ids, partitions)
-        slots, new = self._recent.place(hashes, checks)
-        if self._older.count and len(new):
-            known, where = self._older.find(hashes[new], checks[new])
-            moved = slots[new[known]]
-            self._recent.offsets[moved] = self._older.offsets[where]
-            self._recent.seconds[moved] = self._older.seconds[where]
-        return slots
+        self._recent.began_s = min(self._recent.began_s, newest_s)
+        hashes = self._hash(event_ids, partitions)
+        slots, new = self._recent.place(hashes)
+        if not self._older.count or not len(new):
+            return slots, new
+        known, where = self._older.find(hashes[new])
+        self._recent.places[slots[new[known]]] = self._older.places[where]
+        return slots, np.delete(new, known)
+
+
+def _place(offsets: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """int64[n]: each position in 64 bits."""
+    return (offsets << _SECOND_BITS) | (seconds & np.int64((1 << int(_SECOND_BITS)) - 1))
+
+
+def _since(places: np.ndarray, offsets: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64[n] twice: how many offsets and how many seconds after the place each position lies."""
+    behind = (offsets - (places >> _SECOND_BITS)) << (64 - _OFFSET_BITS) >> (64 - _OFFSET_BITS)
+    return behind, (seconds - places) << (64 - _SECOND_BITS) >> (64 - _SECOND_BITS)
 
 
 class _Generation:
-    """A table with open addressing: hash and check name an id, beside them stands its first position."""
+    """A table with open addressing: a hash names an id, beside it stands its first position (`_place`).
+
+    `began_s`: the Kafka time of the first that was placed.
+    """
 
     def __init__(self, most: int) -> None:
         slots = 1 << (2 * most - 1).bit_length()
         self._mask = np.uint64(slots - 1)
-        self._table: np.ndarray = np.empty(slots, _SLOT)
-        self._hashes, self._checks = self._table["hash"], self._table["check"]
-        self.offsets, self.seconds = self._table["offset"], self._table["seconds"]
+        # What is looked at together lies together: the table is far larger than any cache. Zero is a free slot, so the
+        # system gives a page only when something is placed in it.
+        self._table = np.zeros((slots, 2), np.uint64)
+        self._hashes, self.places = self._table[:, 0], self._table[:, 1].view(np.int64)
         self.count = 0
-        self.clear()
+        self.began_s = _NEVER_S
 
     def clear(self) -> None:
-        self._table.fill(np.array((0, _NOWHERE, 0, 0), _SLOT))
+        if self.count:
+            self._table.fill(0)
         self.count = 0
+        self.began_s = _NEVER_S
 
-    def find(self, hashes: np.ndarray, checks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(which of them are here, in which slots)."""
         slots, pending = self._start(hashes), np.arange(len(hashes))
         found = np.zeros(len(hashes), bool)
         while len(pending):
-            at = slots[pending]
-            same = (self._hashes[at] == hashes[pending]) & (self._checks[at] == checks[pending])
+            held = self._hashes[slots[pending]]
+            same = held == hashes[pending]
             found[pending[same]] = True
-            pending = pending[~same & (self._hashes[at] != 0)]
+            pending = pending[~same & (held != 0)]
             slots[pending] = self._next(slots[pending])
         known = np.flatnonzero(found)
         return known, slots[known]
 
-    def place(self, hashes: np.ndarray, checks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def place(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(the slot of each, made where there is none; which of them met a slot that was not there before)."""
         slots, pending = self._start(hashes), np.arange(len(hashes))
         made = np.zeros(len(hashes), bool)
         while len(pending):
-            at, wanted, check = slots[pending], hashes[pending], checks[pending]
+            at, wanted = slots[pending], hashes[pending]
             free = self._hashes[at] == 0
             # Several may want one free slot: the last to write has it, the others look on.
             self._hashes[at[free]] = wanted[free]
-            self._checks[at[free]] = check[free]
-            mine = (self._hashes[at] == wanted) & (self._checks[at] == check)
+            mine = self._hashes[at] == wanted
             made[pending[free & mine]] = True
             pending = pending[~mine]
             slots[pending] = self._next(slots[pending])
@@ -202,9 +226,10 @@ class _Generation:
 
 
 class _KeyedHash:
-    """(uint64[n], uint32[n]) of strings and their partitions.
+    """uint64[n] of strings and their partitions, never zero.
 
-    Multilinear over 32-bit words with secret multipliers (Lemire and Kaser, The Computer Journal 57:11, 2014), twice.
+    Twice 32 bits, multilinear over 32-bit words with secret multipliers (Lemire and Kaser, The Computer Journal 57:11,
+    2014): strongly universal, so that any of its bits choose a slot well.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -212,7 +237,7 @@ class _KeyedHash:
         drawn = hashlib.shake_256(b"wardstream deduplicate" + key).digest(8 * 2 * (words + 3))
         self._keys = np.frombuffer(drawn, np.uint64).reshape(words + 3, 2)
 
-    def __call__(self, strings: pa.Array, partitions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, strings: pa.Array, partitions: np.ndarray) -> np.ndarray:
         strings = _shortened(strings)
         bounds, data = _buffers(strings)
         lengths = np.diff(bounds)
@@ -220,9 +245,9 @@ class _KeyedHash:
         for multipliers, numbers in zip(self._keys[-3:-1], (partitions, lengths), strict=True):
             sums += numbers.astype(np.uint64)[:, None] * multipliers
         sums += self._keys[-1]
-        hashes = _mixed(sums[:, 0])
+        hashes = (sums[:, 0] >> _32 << _32) | (sums[:, 1] >> _32)
         # Zero marks a free slot.
-        return np.where(hashes == 0, _GOLDEN, hashes), (sums[:, 1] >> np.uint64(32)).astype(np.uint32)
+        return np.where(hashes == 0, _GOLDEN, hashes)
 
     def _sums(self, data: np.ndarray, bounds: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         if len(lengths) and (lengths == lengths[0]).all():
@@ -240,12 +265,6 @@ class _KeyedHash:
         padded[:, :length] = characters
         words = padded.view(np.uint32).astype(np.uint64)
         return words @ self._keys[: words.shape[1]]
-
-
-def _mixed(sums: np.ndarray) -> np.ndarray:
-    """Spread the high bits, which are the good ones, over the low ones, which choose the slot. One to one."""
-    sums = (sums ^ (sums >> np.uint64(32))) * _GOLDEN
-    return sums ^ (sums >> np.uint64(29))
 
 
 def _buffers(strings: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -87,6 +87,25 @@ def test_it_is_the_plain_model_wherever_batches_are_cut(log, cut):
     assert [first for part in _cut(log, cut) for first in _seen(memory, part)] == [model.see(*row) for row in log]
 
 
+@given(logs(), cuts, st.sampled_from([1 << 36, 1 << 37, 1 << 50]), st.sampled_from([1 << 26, 1 << 27, 1_795_309_500]))
+@settings(max_examples=200, deadline=None)
+def test_offsets_and_times_of_any_size_are_told_apart(log, cut, offset, seconds):
+    log = [(name, partition, o + offset - 20, s + seconds - 50) for name, partition, o, s in log]
+    model, memory = Model(), _memory()
+    assert [first for part in _cut(log, cut) for first in _seen(memory, part)] == [model.see(*row) for row in log]
+
+
+def test_an_event_of_long_ago_is_not_taken_for_one_of_late():
+    """Places hold 27 bits of a second, four years: an id that comes again then must find nothing."""
+    wrapped = 1 << 27
+    memory = _restored(_memory(), [("a", 0, 1, 0), ("b", 0, 2, wrapped)])
+    assert _seen(memory, [("a", 0, 3, wrapped)]) == [3]
+    memory = _memory()
+    years = [_seen(memory, [("a", 0, n, 0)] if n == 1 else [(f"x{n}", 0, n, n << 23)])[0] for n in range(1, 17)]
+    assert years == list(range(1, 17))
+    assert _seen(memory, [("a", 0, 20, wrapped)]) == [20]
+
+
 @given(logs(), cuts, st.integers(0, 80))
 @settings(max_examples=200, deadline=None)
 def test_a_memory_restored_from_the_rows_goes_on_as_the_one_before(log, cut, at):
@@ -188,7 +207,7 @@ def test_many_thousand_ids_keep_apart_and_are_all_found_again():
 def test_another_key_gives_another_hash():
     ids, partitions = pa.array(["a", "b"]), np.zeros(2, np.int32)
     one, other = FirstPositions(4, 1, KEY), FirstPositions(4, 1, KEY[::-1])
-    assert set(one._hash(ids, partitions)[0].tolist()).isdisjoint(other._hash(ids, partitions)[0].tolist())
+    assert set(one._hash(ids, partitions).tolist()).isdisjoint(other._hash(ids, partitions).tolist())
 
 
 def test_restoring_more_than_there_is_room_for_keeps_the_youngest():
