@@ -6,11 +6,17 @@ Does not hold: any step. A step is a pure function `StreamBatch -> StreamBatch` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain, compress
 
 import numpy as np
 import pyarrow as pa
+
+_OBJECT_BYTES = 33
+"""What a byte string takes beside its bytes,"""
+_MESSAGE_BYTES = 40
+"""and what a message takes in the arrays and lists of its batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,8 @@ class MessageBatch:
         partitions: int32[n].
         offsets: int64[n], strictly rising within a partition.
         appended_ms: int64[n], the broker's append time (LogAppendTime), milliseconds since 1970 UTC.
-        keys, values: n byte strings or None, as on the wire; identifiers in clear, memory only.
+        keys, values: n byte strings or None, as on the wire; identifiers in clear, memory only. Behind the last step
+            that reads them they are None but for rejects (`StreamBatch.without_payloads`).
         intervals: partition -> [start, next): the positions this batch accounts for. It may be wider than the
             offsets (transaction markers, compaction), never narrower; a batch may be without messages.
     """
@@ -45,6 +52,14 @@ class MessageBatch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def with_payloads_of(self, indices: Iterable[int]) -> MessageBatch:
+        """The same messages; keys and values of those at `indices` only, None for the others."""
+        keys: list[bytes | None] = [None] * len(self)
+        values = keys.copy()
+        for at in indices:
+            keys[at], values[at] = self.keys[at], self.values[at]
+        return replace(self, keys=keys, values=values)
 
     def only(self, kept: np.ndarray, intervals: dict[int, tuple[int, int]]) -> MessageBatch:
         """The messages of `kept` (bool[n]), accounting for `intervals`."""
@@ -110,9 +125,16 @@ class StreamBatch:
 
     @property
     def nbytes(self) -> int:
-        """Memory it holds, near enough to bound a queue: messages with their objects, and rows."""
-        payload = sum(map(len, filter(None, chain(self.messages.values, self.messages.keys))))
-        return payload + 100 * len(self.messages) + (self.rows.nbytes if self.rows is not None else 0)
+        """Memory it holds, near enough to bound a queue: payloads and keys with their objects, positions, and rows."""
+        held = list(filter(None, chain(self.messages.values, self.messages.keys)))
+        payload = sum(map(len, held)) + _OBJECT_BYTES * len(held)
+        return payload + _MESSAGE_BYTES * len(self.messages) + (self.rows.nbytes if self.rows is not None else 0)
+
+    def without_payloads(self) -> StreamBatch:
+        """The batch with the payloads and keys of rejects alone, which are sealed, and without identifiers in clear:
+        what stands in a row needs neither any more."""
+        at = [reject.index for reject in self.rejects]
+        return replace(self, messages=self.messages.with_payloads_of(at), subjects=None)
 
     def keep(self, mask: np.ndarray, rejects: list[Reject]) -> StreamBatch:
         """The batch with only the rows of `mask` (bool[rows]) left and `rejects` added."""

@@ -255,4 +255,20 @@ def test_a_batch_without_rows_passes(values):
 
 def test_a_batch_nobody_decoded_is_left_alone():
     batch = StreamBatch(messages([]))
-    assert deduplicate(batch, _memory(), VITALS) is batch
+    assert deduplicate(batch, _memory(), VITALS).rows is None
+
+
+def test_behind_it_only_rejects_have_payload_and_key_and_no_one_an_identifier_in_clear():
+    batch = deduplicate(decoded([reading(event_id="a"), b"{", reading(event_id="b")]), _memory(), VITALS)
+    assert batch.messages.values == [None, b"{", None]
+    assert batch.messages.keys == [None, b"P000123", None]
+    assert batch.subjects is None
+    assert len(batch.messages) == 3
+
+
+def test_a_batch_without_payloads_weighs_less():
+    before = decoded([reading(event_id=str(n)) for n in range(100)])
+    after = deduplicate(before, _memory(), VITALS)
+    payload = sum(map(len, before.messages.values))
+    assert before.nbytes - after.nbytes > payload
+    assert after.nbytes > after.rows.nbytes
