@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -27,14 +28,15 @@ def main() -> int:
     if given.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
         logging.getLogger("pyiceberg").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers end and disks are unmounted
     sums = Sums()
-    with Stack(given.catalog, str(given.seed)) as stack:
-        for number in range(given.rounds):
+    for number in range(given.rounds):  # on a fresh stack, so that no disk fills but where it is meant to
+        with Stack(given.catalog, f"{given.seed}/{number}") as stack:
             for name in given.only or SCENARIOS:
                 if SCENARIOS[name].needs in ("", given.catalog):
                     sums.rounds.append(done := play_round(stack, name, number, given.seed))
                     print(f"{name} #{number}: {describe(done)} {done.tally.notes or ''}", flush=True)
-                    if done.ending.is_red:
+                    if done.ending.words:
                         print(done.ending.words, flush=True)
     return _report(sums, given.json)
 

@@ -6,6 +6,7 @@ Does not hold: servers (stack.py), any schedule (scenarios/), or judgement (test
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -185,6 +186,7 @@ class Site:
         self.tally = Tally()
         self.streams: list[StreamProcess] = []
         self.ledgers: list[Path] = []
+        self._numbers = itertools.count()
         self.sent = 0
         self.played_s = 0.0
         self._over = threading.Event()
@@ -229,7 +231,7 @@ class Site:
     def send(self, events, pace: Pace) -> None:
         """Play events into the topic of vitals, with a ledger of their own."""
         topic = self.settings.topic(VITALS)
-        path = self.settings.home / f"ledger-{len(self.ledgers)}.jsonl"
+        path = self.settings.home / f"ledger-{next(self._numbers)}.jsonl"
         heading = {"stream": VITALS, "topic": topic, "title": path.name, "expected_alerts": []}
         player = Player(self.settings.kafka(), topic, Ledger(path, heading), pace, time.time, time.sleep)
         self.ledgers.append(path)
@@ -275,6 +277,11 @@ class Site:
                 lambda s=stream: not s.alive or s.status().get("state") == "running",
                 START_S,
             )
+
+    def watch_for_ends(self, streams: list[StreamProcess], seconds: float) -> None:
+        """Give them that long to end by themselves; return at once when all have."""
+        with contextlib.suppress(TimeoutError):
+            wait_until("the streams' end", lambda: not any(s.alive for s in streams), seconds)
 
     def run(self, streams: list[StreamProcess]) -> None:
         """Start them, then the wards."""

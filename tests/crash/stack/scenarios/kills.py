@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from random import Random
 
-from tests.crash.stack.endings import Ending, exact
-from tests.crash.stack.servers import Server
+from tests.crash.stack.endings import RED, Ending, exact
+from tests.crash.stack.servers import Server, wait_until
 from tests.crash.stack.site import Site, StreamProcess
 
 BRISK = {"WARDSTREAM_COMMIT_SECONDS": "0.5"}
 LONGEST_LIFE_S = 5.0
 STREAM_KILLS, SERVER_KILLS = 3, 2
+TAKEN_OVER_S = 120.0
 
 
 def disjoint_streams_killed(site: Site, chance: Random) -> Ending:
@@ -26,8 +27,11 @@ def rival_streams_killed(site: Site, chance: Random) -> Ending:
 
 def pair(site: Site, rivals: bool = False) -> list[StreamProcess]:
     """Two streams of one site that commit often: each half of the partitions, or both all of them."""
-    halves = (None, None) if rivals else ((0, 1), (2, 3))
-    return [site.stream(name, half, **BRISK) for name, half in zip("ab", halves, strict=True)]
+    if not rivals:
+        return [site.stream("a", (0, 1), **BRISK), site.stream("b", (2, 3), **BRISK)]
+    # Leases would keep rivals apart; each with leases of its own knows nothing of the other.
+    apart = [{"WARDSTREAM_COORDINATION_URI": f"sqlite:///{site.settings.home / name}.leases"} for name in "ab"]
+    return [site.stream(name, **BRISK, **own) for name, own in zip("ab", apart, strict=True)]
 
 
 def _streams_killed(site: Site, chance: Random, streams: list[StreamProcess]) -> Ending:
@@ -40,6 +44,25 @@ def _streams_killed(site: Site, chance: Random, streams: list[StreamProcess]) ->
         restarted = time.monotonic()
         site.start(struck)
     site.settle(restarted, streams)
+    return exact(site)
+
+
+def partitions_taken_over(site: Site, chance: Random) -> Ending:
+    """One of two streams is killed and stays dead: the other takes over its partitions, and gives them back later."""
+    dead, heir = chance.sample(pair(site), 2)
+    site.run([dead, heir])
+    time.sleep(chance.uniform(3.0, 6.0))
+    site.kill(dead)
+    killed = time.monotonic()
+    site.stop_playing()
+    try:
+        wait_until("lag 0 by the living stream alone", lambda: site.lag([heir]) == 0, TAKEN_OVER_S)
+    except TimeoutError as error:
+        return Ending(RED, f"{error}; lag {site.lag([heir])}; {heir.last_words()}")
+    site.tally.recovered_s.append(time.monotonic() - killed)
+    site.run([dead])
+    time.sleep(chance.uniform(4.0, 8.0))
+    site.settle(time.monotonic(), [dead, heir])
     return exact(site)
 
 
