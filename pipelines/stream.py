@@ -16,6 +16,9 @@ import sys
 import threading
 import time
 
+import pipelines.lean_beam  # noqa: F401  (before anything of Beam)
+
+# isort: split
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
