@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.failures import without_values
 from assets.partitions import is_partition
 from assets.streams import daily, table_key, topic_key
 from warehouse.contract import TableContract
@@ -60,7 +61,7 @@ def observation_sensor(topics: list[str], tables: list[TableContract]) -> dg.Sen
         status = read_status(settings, topics)
         events: list[Event] = list(topic_events(status, seen.topics))
         sequences = dict(seen.tables)
-        for contract, changes in changed_tables(settings, tables, seen.tables):
+        for contract, changes in without_values(changed_tables, settings, tables, seen.tables):
             sequences[contract.name] = changes.sequence
             events.extend(table_events(contract, changes, datetime.now(UTC).date()))
         return dg.SensorResult(asset_events=events, cursor=Seen(sequences, status).cursor())
@@ -97,12 +98,12 @@ def topic_events(
 
 def changed_tables(
     settings: Settings, contracts: list[TableContract], sequences: Mapping[str, int]
-) -> Iterator[tuple[TableContract, "Changes"]]:
+) -> list[tuple[TableContract, "Changes"]]:
     """The tables with snapshots above their sequence number. One that is not created yet is passed over."""
     from warehouse.catalog import TableMismatchError, load_table, open_catalog
     from warehouse.days import changes_since
 
-    catalog = open_catalog(settings)
+    catalog, changed = open_catalog(settings), []
     for contract in contracts:
         try:
             table = load_table(catalog, settings.namespace, contract.name)
@@ -111,7 +112,8 @@ def changed_tables(
         before = sequences.get(contract.name, 0)
         changes = changes_since(table, before)
         if changes.sequence > before:
-            yield contract, changes
+            changed.append((contract, changes))
+    return changed
 
 
 def table_events(contract: TableContract, changes: "Changes", today: date) -> Iterator[Event]:

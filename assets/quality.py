@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.failures import without_values
 from assets.partitions import DAYS
 from assets.schedules import GATE_WHEN
 from assets.streams import gate_key, table_key
@@ -42,7 +43,8 @@ def gate_asset(table: str, owners: list[str]) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
         from assets.gate import run_gate
 
-        verdict = run_gate(settings, table, date.fromisoformat(context.partition_key), now=datetime.now(UTC))
+        day = date.fromisoformat(context.partition_key)
+        verdict = without_values(run_gate, settings, table, day, now=datetime.now(UTC))
         yield check_result(verdict)
         if not verdict.passed:
             # Not a materialisation: what depends on it would be due, and a backfill would go on to build the day.
