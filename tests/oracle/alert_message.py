@@ -14,19 +14,44 @@ import pyarrow as pa
 
 from .reading import Unreadable, micros
 
+_MOMENT, _WORDS = pa.timestamp("us", "UTC"), pa.list_(pa.string())
+TOLD_AS_IT_IS = {
+    "alert_id": pa.string(),
+    "rule": pa.string(),
+    "rule_version": pa.string(),
+    "model": pa.string(),
+    "severity": pa.string(),
+    "level": pa.int32(),
+    "subject_token": pa.string(),
+    "ward": pa.string(),
+    "bed": pa.string(),
+    "code": pa.string(),
+    "value": pa.float64(),
+    "score": pa.float64(),
+    "score_is_lower_bound": pa.bool_(),
+    "reasons": _WORDS,
+    "missing": _WORDS,
+    "late": pa.bool_(),
+    "retracts": pa.string(),
+}
+TIMES = {
+    "device_time": "device",
+    "received_at": "received",
+    "appended_at": "appended",
+    "effective_at": "effective",
+    "processed_at": "processed",
+    "alerted_at": "alerted",
+}
+"""column -> name within the message's `times`"""
+
 ALERT_SCHEMA = pa.schema(
     [
         ("fault", pa.string()),
-        ("alert_id", pa.string()),
-        ("rule", pa.string()),
-        ("rule_version", pa.string()),
-        ("severity", pa.string()),
-        ("level", pa.int32()),
+        *TOLD_AS_IT_IS.items(),
         ("patient_id", pa.string()),
-        ("subject_token", pa.string()),
-        ("episode_start", pa.timestamp("us", "UTC")),
-        ("expires_at", pa.timestamp("us", "UTC")),
-        ("processed", pa.timestamp("us", "UTC")),
+        ("episode_start", _MOMENT),
+        *((column, _MOMENT) for column in TIMES),
+        ("expires_at", _MOMENT),
         ("withheld_because", pa.string()),
         ("source_topic_id", pa.string()),
         ("source_partition", pa.int32()),
@@ -45,13 +70,11 @@ def _alert(value: bytes | None) -> dict:
         alert = json.loads(value or b"")
         source = alert["source"]
         return {
-            **{
-                name: alert[name] for name in ("alert_id", "rule", "rule_version", "severity", "level", "subject_token")
-            },
+            **{name: alert[name] for name in TOLD_AS_IT_IS},
+            **{column: _moment(alert["times"][name]) for column, name in TIMES.items()},
             "patient_id": alert["patient"]["patient_id"],
             "episode_start": micros(alert["episode_start"]),
             "expires_at": micros(alert["expires_at"]),
-            "processed": micros(alert["times"]["processed"]),
             "withheld_because": alert.get("withheld_because"),
             "source_topic_id": source["topic_id"],
             "source_partition": source["partition"],
@@ -59,3 +82,7 @@ def _alert(value: bytes | None) -> dict:
         }
     except (ValueError, KeyError, TypeError, Unreadable) as error:
         return {"fault": type(error).__name__}
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else micros(text)

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 REARM_MS, COOL_DOWN_MS, LAPSE_MS = 10 * MINUTE_MS, 30 * MINUTE_MS, 4 * HOUR_MS
+TIME_TO_LIVE_MS = 15 * MINUTE_MS
 VERSION = "1"
 COOL_DOWN, EXPIRED = "cool_down", "expired"
 
@@ -101,6 +102,7 @@ class Decided(NamedTuple):
     withheld_because: str | None
     partition: int
     offset: int
+    clock_ms: int
 
     @property
     def alert_id(self) -> str:
@@ -158,7 +160,7 @@ class _RuleOfSubject:
         elif level <= episode.recorded:
             return None
         episode.recorded = max(episode.recorded, level)
-        return Decided(self.rule, self.token, episode.start_ms, level, because, *place)
+        return Decided(self.rule, self.token, episode.start_ms, level, because, *place, clock_ms)
 
     def _withheld(self, episode: _Episode, level: int, clock_ms: int, place: tuple[int, int]) -> str | None:
         if self._expired_before:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import alerts as offline
+from .alert_message import ALERT_SCHEMA
 from .history import (
     ALERTS,
     DUPLICATES,
@@ -35,6 +36,8 @@ from .history import (
 from .ledger import FAILED, OK
 
 NOWHERE, ROW, REJECT, DUPLICATE = range(4)
+FORGOTTEN = -1
+"""The first offset of a duplicate whose first the product knows to be, and no longer where."""
 
 HEADINGS = (
     "lost",
@@ -61,7 +64,7 @@ class Finding(NamedTuple):
 
 def check(history: History) -> list[Finding]:
     """Everything that is wrong with a history; an empty list if nothing is."""
-    findings = list(_unknown_topics(history))
+    findings = [*_check_readable(history), *_unknown_topics(history)]
     for stream in history.streams.values():
         findings += _check_stream(history, stream)
     if VITALS in history.streams:
@@ -115,6 +118,12 @@ def _placed(history: History, stream: Stream) -> _Placed:
 
 def _of_topic(table: LakeTable, topic_id: str) -> pa.Table:
     return table.rows.filter(pc.equal(table.rows["topic_id"].cast(pa.string()), topic_id))
+
+
+def _check_readable(history: History) -> Iterator[Finding]:
+    """The files that a table's snapshot names are there."""
+    for name, table in history.tables.items():
+        yield Finding("lost", int(table.trouble is not None), f"{name}: cannot be read: {table.trouble}")
 
 
 def _unknown_topics(history: History) -> Iterator[Finding]:
@@ -178,6 +187,7 @@ def _check_repeats(history: History, stream: Stream, placed: _Placed) -> Iterato
     wrong = known & ((first_of < 0) | (first_of == at))
     right_first = np.zeros(len(at), bool)
     right_first[known & ~wrong] = log_offset[first_of[known & ~wrong]] == told[known & ~wrong]
+    right_first |= told == FORGOTTEN
     yield _found(
         "misjudged", wrong, f"{stream.name}: called a duplicate, but is the first", row_positions(placed.duplicates)
     )
@@ -216,10 +226,8 @@ _SAME_IN_VITALS = (
     "event_id", "device_id", "ward", "code", "numeric_value", "text_value", "unit", "quality_flag", "event_time",
     "received_at", "seq",
 )  # fmt: skip
-_SAME_IN_ALERTS = (
-    "alert_id", "rule", "rule_version", "severity", "level", "subject_token", "episode_start", "expires_at",
-    "source_partition", "source_offset",
-)  # fmt: skip
+_SAME_IN_ALERTS = tuple(name for name in ALERT_SCHEMA.names if name not in ("fault", "patient_id", "withheld_because"))
+_SAME = {VITALS: _SAME_IN_VITALS, ALERTS: _SAME_IN_ALERTS, WITHHELD: (*_SAME_IN_ALERTS, "withheld_because")}
 
 
 def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
@@ -230,7 +238,7 @@ def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
     where = row_positions(rows)
     yield _found("misattributed", ~_equal(rows["kafka_time"], said["appended"]), f"{stream.name}: kafka_time", where)
     yield _found("misjudged", pc.is_valid(said["fault"]).to_numpy(), f"{stream.name}: row of a faulty message", where)
-    for name in _SAME_IN_VITALS if stream.name == VITALS else _SAME_IN_ALERTS:
+    for name in _SAME[stream.name]:
         yield _found(
             "misattributed", ~_equal(rows[name], said[name]), f"{stream.name}: {name} is not the message's", where
         )
@@ -241,6 +249,11 @@ def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
         known = part.filter(pa.array(part_at >= 0))
         appended = stream.log["appended"].take(pa.array(part_at[part_at >= 0]))
         yield _found("misattributed", ~_equal(known["kafka_time"], appended), f"{stream.name}: kafka_time in {name}")
+        of_stream = pa.chunked_array([pa.array([stream.name] * len(known), pa.string())])
+        yield _found("misattributed", ~_equal(known["stream"], of_stream), f"{stream.name}: stream in {name}")
+    said = stream.log.take(pa.array(placed.duplicate_at[placed.duplicate_at >= 0]))
+    told = placed.duplicates.filter(pa.array(placed.duplicate_at >= 0))["event_id"]
+    yield _found("misattributed", ~_equal(told, said[_event_column(stream)]), f"{stream.name}: event id of a duplicate")
     yield from _check_tokens(stream, placed)
 
 
@@ -257,6 +270,8 @@ def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return pc.binary_join(column.cast(pa.list_(pa.string())), "\x1f")
     return column.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(column.type) else column
 
 
@@ -281,7 +296,7 @@ def _check_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:
 
 
 def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
-    """What is rejected is faulty, what is faulty is rejected, and a reject names its stream and size."""
+    """What is rejected is faulty, what is faulty is rejected, and a reject names its size."""
     faulty = pc.is_valid(stream.log["fault"]).to_numpy()
     fates = placed.fates()
     yield _found("misjudged", (fates == REJECT) & ~faulty, f"{stream.name}: right message rejected", placed.log)
@@ -289,10 +304,8 @@ def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
     at = placed.reject_at
     known = placed.rejects.filter(pa.array(at >= 0))
     sizes = stream.log["size"].take(pa.array(at[at >= 0]))
-    bad = (known["size_bytes"].to_numpy() != sizes.to_numpy()) | ~_equal(
-        known["stream"], pa.chunked_array([pa.array([stream.name] * len(known), pa.string())])
-    )
-    yield _found("misattributed", bad, f"{stream.name}: stream or size of a reject", row_positions(known))
+    bad = known["size_bytes"].to_numpy() != sizes.to_numpy()
+    yield _found("misattributed", bad, f"{stream.name}: size of a reject", row_positions(known))
 
 
 # ----------------------------------------------------------------------------------------- the ledger against the log
@@ -445,6 +458,7 @@ class _Told(NamedTuple):
     withheld_because: str | None
     partition: int
     offset: int
+    clock_ms: int
 
 
 def _check_alerts(history: History) -> Iterator[Finding]:
@@ -468,7 +482,7 @@ def _check_alerts(history: History) -> Iterator[Finding]:
         yield Finding("alerts_missing", len(missing), f"{name}: alert that the rows give", _source(missing))
         yield Finding("alerts_forged", len(forged), f"{name}: alert that the rows do not give", _source(forged))
         yield Finding("alerts_forged", len(changed), f"{name}: alert that the rows give otherwise", _source(changed))
-        yield from _check_identity(name, history.streams[name], vitals, rows)
+        yield from _check_identity(name, history.streams[name], vitals)
     yield from _check_expiry(history.streams[WITHHELD])
     yield from _check_script(history)
 
@@ -498,12 +512,15 @@ def _check_script(history: History) -> Iterator[Finding]:
 def _told(log: pa.Table, topic_id: str) -> dict[str, _Told]:
     told: dict[str, _Told] = {}
     mine = log.filter(pc.equal(log["source_topic_id"], topic_id))
-    start_ms = (pc.fill_null(mine["episode_start"].cast(pa.int64()), 0).to_numpy() // 1000).tolist()
+    start_ms, clock_ms = (
+        (pc.fill_null(mine[name].cast(pa.int64()), 0).to_numpy() // 1000).tolist()
+        for name in ("episode_start", "effective_at")
+    )
     names = ("alert_id", "rule", "subject_token", "level", "withheld_because", "source_partition", "source_offset")
-    for start, (identity, rule, token, level, because, partition, offset) in zip(
-        start_ms, zip(*(mine[name].to_pylist() for name in names), strict=True), strict=True
+    for start, clock, (identity, rule, token, level, because, partition, offset) in zip(
+        start_ms, clock_ms, zip(*(mine[name].to_pylist() for name in names), strict=True), strict=True
     ):
-        told.setdefault(identity, _Told(rule, token, start, level, because, partition, offset))
+        told.setdefault(identity, _Told(rule, token, start, level, because, partition, offset, clock))
     return told
 
 
@@ -511,8 +528,9 @@ def _source(alerts: list[_Told]) -> str:
     return f"reading at partition {alerts[0].partition} offset {alerts[0].offset}" if alerts else ""
 
 
-def _check_identity(name: str, stream: Stream, vitals: Stream, rows: pa.Table) -> Iterator[Finding]:
-    """The patient named is the one whose reading it was: the patient of the reading's own Kafka key."""
+def _check_identity(name: str, stream: Stream, vitals: Stream) -> Iterator[Finding]:
+    """The patient named is the one whose reading it was, the patient of the reading's own Kafka key; and the times told
+    are that reading's."""
     log = stream.log.filter(pc.is_null(stream.log["fault"]))
     source = positions(log["source_partition"], log["source_offset"])
     at = where_in(log_positions(vitals.log), source)
@@ -522,10 +540,20 @@ def _check_identity(name: str, stream: Stream, vitals: Stream, rows: pa.Table) -
     yield _found("misattributed", ~same, f"{name}: alert names another patient than its reading")
     same = _equal(log["patient_id"], log["person"])
     yield _found("misattributed", ~same, f"{name}: alert names another patient than its key")
+    reading = vitals.log.take(pa.array(at))
+    expiry = pc.add(reading["appended"], pa.scalar(offline.TIME_TO_LIVE_MS * 1000, pa.duration("us")))
+    for told, wanted in (
+        ("device_time", reading["event_time"]),
+        ("received_at", reading["received_at"]),
+        ("appended_at", reading["appended"]),
+        ("expires_at", expiry),
+        ("ward", reading["ward"]),
+    ):
+        yield _found("misattributed", ~_equal(log[told], wanted), f"{name}: {told} is not the reading's")
 
 
 def _check_expiry(withheld: Stream) -> Iterator[Finding]:
     """What is on record as expired was processed no sooner than it expired."""
     log = withheld.log.filter(pc.equal(_plain(withheld.log["withheld_because"]), offline.EXPIRED))
-    early = pc.fill_null(pc.less(log["processed"], log["expires_at"]), True).to_numpy()
+    early = pc.fill_null(pc.less(log["processed_at"], log["expires_at"]), True).to_numpy()
     yield _found("alerts_missing", early, "withheld as expired before it expired")

@@ -43,12 +43,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class LakeTable:
-    """An Iceberg table at one snapshot: its rows, its vector, and its rows counted a second way."""
+    """An Iceberg table at one snapshot: its rows, its vector, and its rows counted a second way.
+
+    `trouble`: why it could not be read, where it could not; then it counts as having no rows.
+    """
 
     name: str
     rows: pa.Table
     vector: Vector
     duckdb_count: int
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,23 @@ class LakePlace:
 
 
 def read_lake(place: LakePlace, names: list[str]) -> dict[str, LakeTable]:
-    """The named tables, each at one snapshot. Raises pyiceberg's NoSuchTableError where one is missing."""
+    """The named tables, each at one snapshot; one whose files are not all there is read as a table in trouble. Raises
+    pyiceberg's NoSuchTableError where one is missing."""
     catalog: Catalog = load_catalog(CATALOG_NAME, **place.properties())
     session = _duckdb(place)
     try:
-        return {name: _read(name, catalog.load_table((place.namespace, name)), session) for name in names}
+        tables = {name: catalog.load_table((place.namespace, name)) for name in names}
+        return {name: _read_or_tell(name, table, session) for name, table in tables.items()}
     finally:
         session.close()
+
+
+def _read_or_tell(name: str, table: Table, session: duckdb.DuckDBPyConnection) -> LakeTable:
+    try:
+        return _read(name, table, session)
+    except (FileNotFoundError, duckdb.IOException, duckdb.HTTPException) as error:
+        none = _compact(table.schema().as_arrow().empty_table())
+        return LakeTable(name, none, _vector(table), 0, type(error).__name__)
 
 
 def _read(name: str, table: Table, session: duckdb.DuckDBPyConnection) -> LakeTable:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from . import alerts as offline
-from .alert_message import read_alerts
+from .alert_message import ALERT_SCHEMA, read_alerts
 from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, VITALS, WITHHELD, History, LakeTable, Stream
 from .kafka_log import log_table
 from .ledger import SENT_SCHEMA, Ledger
@@ -125,9 +125,10 @@ def perfect_history() -> History:
     streams = {VITALS: _vitals_stream(told, offsets)}
     tables = {"vitals": _lake_table("vitals", vitals, streams[VITALS])}
     persons = {fact.token: fact.person for fact in told if fact.token and fact.person}
+    readings = {(fact.partition, offsets[fact.number]): fact for fact in told}
     for name, wanted in ((ALERTS, False), (WITHHELD, True)):
         mine = [decision for decision in decided if (decision.withheld_because is not None) == wanted]
-        streams[name] = _alert_stream(name, mine, persons)
+        streams[name] = _alert_stream(name, mine, persons, readings)
         table = OWN_TABLE[name]
         tables[table] = _lake_table(table, _alert_rows(streams[name]), streams[name])
     tables[REJECTS] = _lake_table(REJECTS, _reject_rows(told, offsets), *streams.values())
@@ -224,8 +225,10 @@ def _duplicate_rows(told: list[Fact], offsets: dict[int, int]) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([*columns, ("first_offset", pa.int64()), *_PLACE]))
 
 
-def _alert_stream(name: str, decided: list[offline.Decided], persons: dict[str, str]) -> Stream:
-    values = [_alert(decision, persons[decision.subject_token]) for decision in decided]
+def _alert_stream(
+    name: str, decided: list[offline.Decided], persons: dict[str, str], readings: dict[tuple[int, int], Fact]
+) -> Stream:
+    values = [_alert(d, persons[d.subject_token], readings[d.partition, d.offset]) for d in decided]
     keys = [persons[decision.subject_token].encode() for decision in decided]
     count = len(decided)
     appended_us = np.arange(count, dtype=np.int64) * 1_000_000 + (START_MS + 10_000_000) * 1000
@@ -233,12 +236,20 @@ def _alert_stream(name: str, decided: list[offline.Decided], persons: dict[str, 
     return Stream(name, TOPIC_IDS[name], _ends(log), log)
 
 
-def _alert(decision: offline.Decided, person: str) -> bytes:
+def _alert(decision: offline.Decided, person: str, reading: Fact) -> bytes:
+    appended_ms = reading.appended_ms
+    times = {
+        "device": iso(reading.event_ms), "received": None, "appended": iso(appended_ms),
+        "effective": iso(decision.clock_ms), "processed": iso(appended_ms + 20), "alerted": iso(appended_ms + 25),
+    }  # fmt: skip
     message = {
+        "model": None, "ward": "ICU-1", "bed": None, "code": reading.code, "value": reading.value, "score": None,
+        "score_is_lower_bound": True, "reasons": ["one", "another"], "missing": ["bed"], "late": False,
+        "retracts": None, "times": times,
         "alert_id": decision.alert_id, "rule": decision.rule, "rule_version": offline.VERSION, "severity": "urgent",
         "level": decision.level, "patient": {"patient_id": person}, "subject_token": decision.subject_token,
-        "episode_start": iso(decision.episode_start_ms), "expires_at": iso(decision.episode_start_ms + 900_000),
-        "times": {"processed": iso(decision.episode_start_ms + 1_000)}, "withheld_because": decision.withheld_because,
+        "episode_start": iso(decision.episode_start_ms), "expires_at": iso(appended_ms + 900_000),
+        "withheld_because": decision.withheld_because,
         "source": {"topic_id": TOPIC_IDS[VITALS], "partition": decision.partition, "offset": decision.offset},
     }  # fmt: skip
     return json.dumps(message).encode()
@@ -246,8 +257,7 @@ def _alert(decision: offline.Decided, person: str) -> bytes:
 
 def _alert_rows(stream: Stream) -> pa.Table:
     log = stream.log
-    names = ("alert_id", "rule", "rule_version", "severity", "level", "subject_token", "episode_start", "expires_at")
-    columns = {name: log[name] for name in (*names, "source_partition", "source_offset")}
+    columns = {name: log[name] for name in ALERT_SCHEMA.names if name not in ("fault", "patient_id")}
     place = {
         "topic_id": pa.array([stream.topic_id] * len(log), pa.string()),
         "kafka_partition": log["partition"],

@@ -230,6 +230,136 @@ TAMPERINGS = {
 }
 
 
+def _told_twice(recorded: str) -> Callable[[History], History]:
+    """The first alert stands on its topic twice; the repetition is a row, or else in the duplicates' log."""
+
+    def tamper(history: History) -> History:
+        stream = history.streams[ALERTS]
+        at = len(stream.log)
+        again = _set(0, offset=at)(stream.log.slice(0, 1))
+        longer = replace(stream, log=pa.concat_tables([stream.log, again]), ends={**stream.ends, 0: (0, at + 1)})
+        history = replace(history, streams={**history.streams, ALERTS: longer})
+        for name in ("alerts", REJECTS, DUPLICATES):
+            history = _vector(name, ALERTS, 0, 1)(history)
+        row = _set(0, kafka_offset=at)(history.tables["alerts"].rows.slice(0, 1)).to_pylist()[0]
+        there = history.tables[recorded].rows.schema
+        cells = {"stream": ALERTS, "event_id": row["alert_id"], "first_offset": 0, **row}
+        added = pa.Table.from_pylist([{name: cells[name] for name in there.names}], there)
+        return _rows(recorded, lambda rows: pa.concat_tables([rows, added]))(history)
+
+    return tamper
+
+
+def _without_topic(name: str, stream: str) -> Callable[[History], History]:
+    """A table's vector does not know the topic at all."""
+
+    def change(table: LakeTable) -> LakeTable:
+        return replace(table, vector={topic: v for topic, v in table.vector.items() if topic != TOPIC_IDS[stream]})
+
+    return lambda history: _table(history, name, change)
+
+
+def _without_partition(name: str, stream: str) -> Callable[[History], History]:
+    """A table's vector does not know one partition of the topic."""
+
+    def change(table: LakeTable) -> LakeTable:
+        rest = {p: n for p, n in table.vector[TOPIC_IDS[stream]].items() if p != 0}
+        return replace(table, vector={**table.vector, TOPIC_IDS[stream]: rest})
+
+    return lambda history: _table(history, name, change)
+
+
+FED = {"vitals": (VITALS,), "alerts": (ALERTS,), "alerts_withheld": (WITHHELD,)}
+FED |= dict.fromkeys((REJECTS, DUPLICATES), (VITALS, ALERTS, WITHHELD))
+A_BYTE = {
+    "vitals": {"event_id": "30?"},
+    "alerts": {"reasons": ["one", "anather"]},
+    "alerts_withheld": {"withheld_because": "cool_dowm"},
+    REJECTS: {"reason": "malformed_jsom"},
+    DUPLICATES: {"event_id": "38?"},
+}
+
+
+def _unlike(rows: pa.Table) -> tuple[int, int]:
+    """Two rows of different patients, positions and times."""
+    tokens = rows["subject_token"].to_pylist()
+    return 0, next(n for n, token in enumerate(tokens) if None not in (token, tokens[0]) and token != tokens[0])
+
+
+def _each_place() -> dict[str, tuple[str, Callable[[History], History]]]:
+    """Every way of tampering, at every place where messages end."""
+    ways: dict[str, tuple[str, Callable[[History], History]]] = {}
+    for name, streams in FED.items():
+        ways |= {
+            f"{name}: a row dropped": ("lost", _rows(name, _drop(1))),
+            f"{name}: a row doubled": ("doubled", _rows(name, _double(1))),
+            f"{name}: two rows' positions swapped": ("misattributed", _rows(name, _swap(0, 2, "kafka_offset"))),
+            f"{name}: backdated": ("misattributed", _rows(name, _later(1, "kafka_time", -60_000_000))),
+            f"{name}: a position nobody wrote": ("phantom", _rows(name, _set(1, kafka_offset=99_999))),
+            f"{name}: counted otherwise": (
+                "miscounted",
+                lambda h, name=name: _table(h, name, lambda t: replace(t, duckdb_count=t.duckdb_count - 1)),
+            ),
+            f"{name}: cannot be read": (
+                "lost",
+                lambda h, name=name: _table(h, name, lambda t: replace(t, trouble="FileNotFoundError")),
+            ),
+        }
+        heading = "misjudged" if name == REJECTS else "misattributed"
+        ways[f"{name}: a byte flipped"] = (heading, _rows(name, _set(1, **A_BYTE[name])))
+        for stream in streams:
+            ways |= {
+                f"{name}: a hole for {stream}": ("holes", _vector(name, stream, 0, -1)),
+                f"{name}: ahead of {stream}": ("holes", _vector(name, stream, 0, 1)),
+                f"{name}: a partition of {stream} unknown": ("holes", _without_partition(name, stream)),
+                f"{name}: {stream} unknown": ("holes", _without_topic(name, stream)),
+            }
+    for name in (REJECTS, DUPLICATES):
+        ways[f"{name}: two rows' patients swapped"] = (
+            "misattributed",
+            _rows(name, lambda rows: _swap(*_unlike(rows), "subject_token")(rows)),
+        )
+        ways[f"{name}: under another stream"] = ("misattributed", _rows(name, _set(1, stream=ALERTS)))
+    return ways | _each_alert_topic()
+
+
+def _each_alert_topic() -> dict[str, tuple[str, Callable[[History], History]]]:
+    """Every way of tampering with the alerts' topics in Kafka, where the rows in the lake stay as they were."""
+    ways: dict[str, tuple[str, Callable[[History], History]]] = {}
+    for stream in (ALERTS, WITHHELD):
+        ways |= {
+            f"{stream}: dropped": ("alerts_missing", _log(stream, _drop(1))),
+            f"{stream}: swapped": ("misattributed", _log(stream, _swap(0, 1, "alert_id", "rule", "reasons"))),
+            f"{stream}: a byte of the id flipped": ("alerts_forged", _log(stream, _set(1, alert_id="f" * 32))),
+            f"{stream}: another level": ("alerts_forged", _log(stream, _set(1, level=9))),
+            f"{stream}: another patient's token": ("alerts_forged", _log(stream, _set(1, subject_token="x" * 26))),
+            f"{stream}: under another key": ("misattributed", _log(stream, _set(1, person="P000002"))),
+            f"{stream}: another source": ("alerts_forged", _log(stream, _set(1, source_offset=3))),
+            f"{stream}: another ward": ("misattributed", _log(stream, _set(1, ward="ICU-9"))),
+        }
+        for time in ("device_time", "appended_at", "expires_at"):
+            ways[f"{stream}: {time} backdated"] = ("misattributed", _log(stream, _later(1, time, -1_000)))
+        for time in ("episode_start", "effective_at"):
+            ways[f"{stream}: {time} backdated"] = ("alerts_forged", _log(stream, _later(1, time, -1_000)))
+    return ways | {"an alert told twice, and twice a row": ("doubled", _told_twice("alerts"))}
+
+
+TAMPERINGS |= _each_place()
+
+
+def test_an_alert_that_a_restart_repeated_is_a_duplicate(perfect: History) -> None:
+    verdict = judge(_told_twice(DUPLICATES)(perfect))
+
+    assert verdict.passed, verdict.report()
+
+
+def test_a_duplicate_whose_first_position_is_forgotten_is_one_still_but_no_first_is(perfect: History) -> None:
+    assert judge(_rows(DUPLICATES, _set(0, first_offset=-1))(perfect)).passed
+
+    called = _rows(DUPLICATES, lambda rows: _set(len(rows) - 1, first_offset=-1)(rows))
+    assert judge(called(_move(200, "vitals", DUPLICATES)(perfect))).totals["misjudged"]
+
+
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_a_tampered_history_is_caught(perfect: History, name: str) -> None:
     heading, tamper = TAMPERINGS[name]
