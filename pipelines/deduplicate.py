@@ -243,31 +243,28 @@ class _KeyedHash:
     def __call__(self, strings: pa.Array, partitions: np.ndarray) -> np.ndarray:
         strings = _shortened(strings)
         bounds, data = _buffers(strings)
-        lengths = np.diff(bounds)
-        sums = self._sums(data, bounds, lengths)
-        for multipliers, numbers in zip(self._keys[-3:-1], (partitions, lengths), strict=True):
-            sums += numbers.astype(np.uint64)[:, None] * multipliers
-        sums += self._keys[-1]
+        sums = self._sums(data, bounds, np.diff(bounds), partitions) + self._keys[-1]
         hashes = (sums[:, 0] >> _32 << _32) | (sums[:, 1] >> _32)
         # Zero marks a free slot.
         return np.where(hashes == 0, _GOLDEN, hashes)
 
-    def _sums(self, data: np.ndarray, bounds: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _sums(self, data: np.ndarray, bounds: np.ndarray, lengths: np.ndarray, partitions: np.ndarray) -> np.ndarray:
         if len(lengths) and (lengths == lengths[0]).all():
-            return self._products(data[bounds[0] : bounds[-1]].reshape(len(lengths), lengths[0]))
+            characters = data[bounds[0] : bounds[-1]].reshape(len(lengths), lengths[0])
+            return self._products(characters, partitions)
         sums = np.empty((len(lengths), 2), np.uint64)
         for length in np.unique(lengths):
             rows = np.flatnonzero(lengths == length)
-            sums[rows] = self._products(data[bounds[rows][:, None] + np.arange(length)])
+            sums[rows] = self._products(data[bounds[rows][:, None] + np.arange(length)], partitions[rows])
         return sums
 
-    def _products(self, characters: np.ndarray) -> np.ndarray:
-        """uint64[n, 2] of uint8[n, length]."""
+    def _products(self, characters: np.ndarray, partitions: np.ndarray) -> np.ndarray:
+        """uint64[n, 2] of uint8[n, length]: the words before them are partition and length."""
         n, length = characters.shape
-        padded = np.zeros((n, -(-length // 4) * 4), np.uint8)
-        padded[:, :length] = characters
-        words = padded.view(np.uint32).astype(np.uint64)
-        return words @ self._keys[: words.shape[1]]
+        words = np.zeros((n, 2 + -(-length // 4)), np.uint32)
+        words[:, 0], words[:, 1] = partitions, length
+        words[:, 2:].view(np.uint8)[:, :length] = characters
+        return words.astype(np.uint64) @ self._keys[: words.shape[1]]
 
 
 def _buffers(strings: pa.Array) -> tuple[np.ndarray, np.ndarray]:
