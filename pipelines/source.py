@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import cast
 
@@ -390,8 +391,8 @@ def _concatenate(batches: list[MessageBatch]) -> MessageBatch:
         partitions=np.concatenate([b.partitions for b in batches]),
         offsets=np.concatenate([b.offsets for b in batches]),
         appended_ms=np.concatenate([b.appended_ms for b in batches]),
-        keys=[key for b in batches for key in b.keys],
-        values=[value for b in batches for value in b.values],
+        keys=list(chain.from_iterable([b.keys for b in batches])),
+        values=list(chain.from_iterable([b.values for b in batches])),
         intervals=intervals,
     )
 
