@@ -109,17 +109,20 @@ class Restorer:
         return StreamSteps(contract, Tokenizer(self._token_key, contract.topic.key_system), first, known)
 
     def monitor(
-        self, facts: dict[str, TopicFacts], starts: Starts, stop: threading.Event
+        self, facts: dict[str, TopicFacts], starts: Starts, at: dict[int, int], stop: threading.Event
     ) -> tuple[WardMonitor, KnownAlerts]:
-        """The rules' state as of `starts`, and the alerts decided beyond it."""
-        topic_id, at = facts[SCORED_STREAM].topic_id, starts[SCORED_STREAM]
+        """The rules' state as of `at` (partition -> offset, of the scored stream), and the alerts decided beyond it.
+
+        The alerts' topics are read from `starts` on, every partition: they are keyed otherwise than the readings.
+        """
+        topic_id = facts[SCORED_STREAM].topic_id
         past, known = [], KnownAlerts(set())
         for stream in (ALERTS, WITHHELD):
             table = self._contracts.stream(stream).tables[0].name
             past.append(history.last_alerts_below(self._analytics, table, topic_id, at))
             known.ids.update((stream, i) for i in history.alert_ids_from(self._analytics, table, topic_id, at))
             for rows in self._tail(facts[stream], starts[stream], stop):
-                below, beyond = _parted(rows.filter(pc.equal(rows["source_topic_id"], topic_id)), at)
+                below, beyond = _parted(_of(rows, topic_id, at), at)
                 past.append(below)
                 known.ids.update((stream, i) for i in beyond["alert_id"].to_pylist())
         monitor = WardMonitor()
@@ -175,6 +178,12 @@ def _past_columns(rows: pa.Table) -> pa.Table:
     moments = dict.fromkeys(("episode_start", "effective_at"), pa.timestamp("us", "UTC"))
     schema = pa.schema([(name, {**types, **moments}.get(name, pa.string())) for name in _PAST])
     return pa.table([rows[name].cast(schema.field(name).type) for name in _PAST], schema=schema)
+
+
+def _of(rows: pa.Table, topic_id: str, at: dict[int, int]) -> pa.Table:
+    """The alerts that readings of this topic and these partitions gave rise to."""
+    ours = pc.is_in(rows["source_partition"], pa.array(sorted(at), rows["source_partition"].type))
+    return rows.filter(pc.and_(pc.equal(rows["source_topic_id"], topic_id), ours))
 
 
 def _parted(rows: pa.Table, at: dict[int, int]) -> tuple[pa.Table, pa.Table]:

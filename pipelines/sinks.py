@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from confluent_kafka import KafkaError, Message, Producer
 
 from pipelines.batch import StreamBatch
@@ -116,6 +117,13 @@ class _Pending:
             held[partition] = end
         return batch.beyond(held)
 
+    def forget(self, places: frozenset[tuple[str, int]]) -> None:
+        """Hold nothing more of these (topic id, partition)."""
+        for place in places & set(self.intervals):
+            del self.intervals[place]
+            self.rows = [_without(rows, *place) for rows in self.rows]
+        self.count, self.nbytes = sum(map(len, self.rows)), sum(rows.nbytes for rows in self.rows)
+
     def add(self, batch: StreamBatch, rows: pa.Table, offered_at: float) -> None:
         """Waiting counts from when the batch was offered, so that a commit under way does not delay the next one."""
         self.since, self.latest = self.since or offered_at, offered_at
@@ -127,6 +135,10 @@ class _Pending:
             self.rows.append(rows)
             self.count += rows.num_rows
             self.nbytes += rows.nbytes
+
+
+_Offer = tuple[int, StreamBatch, int, float]
+"""generation, batch, its bytes, when it was offered (monotonic seconds)"""
 
 
 class TableCommitter(threading.Thread):
@@ -145,7 +157,7 @@ class TableCommitter(threading.Thread):
         self.last_commit_at: float | None = None
         self.progressed_at = time.monotonic()
         self._settings = settings
-        self._queue: queue.SimpleQueue[tuple[int, StreamBatch, int, float] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Offer | frozenset[tuple[str, int]] | None] = queue.SimpleQueue()
         self._queued_bytes = 0
         self._generation = 0
         self._pending = _Pending(0)
@@ -177,6 +189,10 @@ class TableCommitter(threading.Thread):
             self._generation += 1
             self._queued_bytes = 0
 
+    def give_up(self, places: frozenset[tuple[str, int]]) -> None:
+        """Forget what is queued or held of (topic id, partition): another process reads and commits it."""
+        self._queue.put(places)
+
     def drain(self, timeout_s: float) -> bool:
         """Commit what is held, empty advances included, and end. False if that took too long."""
         self._deadline = time.monotonic() + timeout_s
@@ -191,6 +207,9 @@ class TableCommitter(threading.Thread):
             self.vector = self._insist(self._table.vector) if self._table is not None else {}
             while not self._stopping.is_set():
                 self._gather(min(self._due_in(), 0.5))
+                # Who is late takes all that waits: a commit for each batch would never catch up.
+                while not self._queue.empty() and self._pending.count < self._settings.commit_rows:
+                    self._gather(0)
                 if self._due_in() <= 0:
                     self._commit()
             while not self._queue.empty() and not self._gave_up:
@@ -215,6 +234,9 @@ class TableCommitter(threading.Thread):
         except queue.Empty:
             return
         if item is None:
+            return
+        if isinstance(item, frozenset):
+            self._pending.forget(item)
             return
         self.busy.set()
         try:
@@ -288,6 +310,11 @@ class TableCommitter(threading.Thread):
         return None
 
 
+def _without(rows: pa.Table, topic_id: str, partition: int) -> pa.Table:
+    of_topic = pc.equal(rows["topic_id"].cast(pa.string()), topic_id)
+    return rows.filter(pc.invert(pc.and_(of_topic, pc.equal(rows["kafka_partition"], partition))))
+
+
 class Lake:
     """All tables of the process: takes batches, bounds what is held, lets go and catches up.
 
@@ -341,6 +368,14 @@ class Lake:
         """Where the live reader stands when it is opened: (topic id, partition) -> offset."""
         with self._lock:
             self._live.update(positions)
+
+    def give_up(self, places: set[tuple[str, int]]) -> None:
+        """Forget these (topic id, partition): another process reads them from now on."""
+        with self._lock:
+            for place in places:
+                self._live.pop(place, None)
+            for committer in self.committers.values():
+                committer.give_up(frozenset(places))
 
     def offer(self, batch: StreamBatch, may_wait: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
         """Take a live batch, whose alerts are told. While `may_wait()` holds a full queue is waited for, up to

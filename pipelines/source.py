@@ -399,7 +399,7 @@ def _concatenate(batches: list[MessageBatch]) -> MessageBatch:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Partitions that one process reads together: the same partition numbers of all its streams.
+    """Partitions that are read together: the same partition numbers of all its streams. Which, the process says.
 
     Attributes:
         until: for bounded runs (tests, benchmarks): (stream, partition) -> offset at which reading ends for good.
@@ -407,7 +407,6 @@ class Shard:
 
     id: str
     streams: tuple[str, ...]
-    partitions: tuple[int, ...] | None = None
     until: tuple[tuple[str, int, int], ...] = field(default=())
 
 

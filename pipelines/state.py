@@ -12,86 +12,41 @@ asked for from another position is opened again, and a batch that does not begin
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TypeVar
 
 import pyarrow as pa
 
 from pipelines.alerts.message import Alert, encode
-from pipelines.batch import MessageBatch, StreamBatch
+from pipelines.batch import StreamBatch
+from pipelines.catch_up import CatchUp
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.lake_rows import duplicate_rows, reject_rows, table_rows
-from pipelines.restore import (
-    ALERTS,
-    DUPLICATES,
-    REJECTS,
-    SCORED_STREAM,
-    WITHHELD,
-    KnownAlerts,
-    Restorer,
-    open_table,
-)
+from pipelines.outages import T, told, tried
+from pipelines.ownership import Ownership
+from pipelines.restore import ALERTS, DUPLICATES, REJECTS, SCORED_STREAM, WITHHELD, Restorer, open_table
+from pipelines.shards import OWN, STAND_IN, Opening, ShardOpener, ShardState
 from pipelines.sinks import AlertProducer, Lake, LakeTable
-from pipelines.source import (
-    BrokerUnavailableError,
-    PartitionReader,
-    Positions,
-    Shard,
-    TopicFacts,
-    read_topic_facts,
-)
+from pipelines.source import Positions, Shard, read_topic_facts
 from pipelines.stream_steps import StreamSteps
-from warehouse.analytics import Analytics, LakeUnavailable
-from warehouse.commit import StoreUnavailableError
+from warehouse.analytics import Analytics
 from warehouse.contract import TableContract, load_contracts
-from warehouse.offsets import GapError
+from warehouse.coordination import Coordination, coordination_scope, coordination_uri
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
-from warehouse.vault import SqliteVault, VaultUnavailableError, open_vault
+from warehouse.vault import SqliteVault, open_vault
 
 _LOG = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
 _PROMPT_S = 8.0
 _REPORT_S = 1.0
-_CATCH_UP_MESSAGES = 2_000
-_LONGEST_YIELD_S = 0.1
 _FRESH_S = 5.0
 """A batch appended longer ago than this is backlog: its alerts are late already, so it may wait for a busy lake."""
-
-T = TypeVar("T")
-_UNAVAILABLE = (StoreUnavailableError, LakeUnavailable, VaultUnavailableError, BrokerUnavailableError)
-
-
-class ShardState:
-    """An open shard: where its reader stands, and what each of its streams remembers."""
-
-    def __init__(self, shard: Shard, facts: dict[str, TopicFacts], reader: PartitionReader) -> None:
-        self.shard, self.facts, self.reader = shard, facts, reader
-        self.steps: dict[str, StreamSteps] = {}
-        self.monitor: WardMonitor | None = None
-        self.known_alerts = KnownAlerts(set())
-        self._expected: Positions = dict(reader.positions)
-
-    def expect(self, messages: MessageBatch) -> None:
-        """Refuse a batch that does not begin where the state ends: state may neither miss nor repeat a position."""
-        for partition, (start, end) in messages.intervals.items():
-            expected = self._expected[messages.stream, partition]
-            if start != expected:
-                where = f"{messages.stream} partition {partition}"
-                raise GapError(f"{where}: state ends at {expected}, the batch begins at {start}; start again")
-            self._expected[messages.stream, partition] = end
-
-    def ended(self) -> bool:
-        """Whether a bounded run has read all it was to read."""
-        until = self.shard.until
-        return bool(until) and all(self.reader.positions.get((s, p), end) >= end for s, p, end in until)
 
 
 class ProcessState:
@@ -102,11 +57,14 @@ class ProcessState:
         self.failure: BaseException | None = None
         self._contracts = load_contracts()
         self._shards: dict[str, ShardState] = {}
+        self._openings: dict[str, Opening] = {}
         self._lock = threading.RLock()
         self._draining = threading.Event()
         self._phase, self._reason = "starting", ""
         self._began_at = time.monotonic()
         self._reported_at = 0.0
+        self._home: frozenset[int] = frozenset()
+        self._ownership: Ownership | None = None
         self._counts = {"messages": 0, "rows": 0, "rejects": 0, "duplicates": 0}
 
     # --- what it is made of, each made when first needed
@@ -128,7 +86,8 @@ class ProcessState:
         if self.settings.branches == "alerts":
             return None
         tables = [self._lake_table(table) for table in self._contracts.tables() if table.fed_by]
-        return Lake(self.settings, tables, self._catch_up)
+        catch_up = CatchUp(self.settings, self.streams, self._restorer, lambda: self._owned)
+        return Lake(self.settings, tables, catch_up.run)
 
     def _lake_table(self, table: TableContract) -> LakeTable:
         def opened():
@@ -143,58 +102,129 @@ class ProcessState:
             return lambda batch: duplicate_rows(batch, table, _now_us())
         return lambda batch: table_rows(batch, table, _now_us())
 
+    @cached_property
+    def coordination(self) -> Coordination:
+        # The home and not the process: who starts again finds its leases its own.
+        owner = f"{socket.gethostname()}:{self.settings.home}"
+        return Coordination(coordination_uri(self.settings), coordination_scope(self.settings), owner)
+
+    @cached_property
+    def _opener(self) -> ShardOpener:
+        return ShardOpener(self.settings, self._restorer, self.coordination, self._draining)
+
     def _restorer(self) -> Restorer:
         return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings))
 
     # --- shards
 
     def plan_shards(self, until_end: bool) -> list[Shard]:
-        """One shard of the partitions this process owns; with `until_end`, one that ends where the topics end now."""
-        until: tuple[tuple[str, int, int], ...] = ()
-        if until_end:
-            facts = self._insist(lambda: read_topic_facts(self.settings, self.streams)) or {}
-            ranges = [(s, p, high) for s, fact in facts.items() for p, (_, high) in fact.ranges.items()]
-            until = tuple(item for item in ranges if self._owns(item[1]))
-        return [Shard("shard-0", self.streams, self.settings.partitions, until)]
+        """The shards of this process; with `until_end` one, that ends where the topics end now and shares with nobody.
 
-    def _owns(self, partition: int) -> bool:
-        return self.settings.partitions is None or partition in self.settings.partitions
+        Waits until the broker says which partitions there are.
+        """
+        facts = self._insist(lambda: read_topic_facts(self.settings, self.streams)) or {}
+        ranges = [(s, p, high) for s, fact in facts.items() for p, (_, high) in fact.ranges.items()]
+        every = frozenset(p for _, p, _ in ranges)
+        home = every if self.settings.partitions is None else every & set(self.settings.partitions)
+        self._home = home
+        if until_end:
+            return [Shard(OWN, self.streams, tuple(item for item in ranges if item[1] in home))]
+        if self.settings.takeover or self.settings.branches == "alerts":
+            self._ownership = Ownership(self.coordination, home, every, time.monotonic, self._record_alert_positions)
+            self._ownership.start(shares=self.settings.takeover)
+        return [Shard(OWN, self.streams)] + [Shard(STAND_IN, self.streams)] * self.settings.takeover
+
+    def _partitions_of(self, shard: Shard) -> frozenset[int]:
+        """Those that the shard is to have now."""
+        if self._ownership is None:
+            return self._home
+        return self._ownership.stand_in if shard.id == STAND_IN else self._ownership.home
+
+    @property
+    def _owned(self) -> frozenset[int]:
+        """The partitions of every open shard."""
+        return frozenset().union(*(state.partitions for state in self._shards.values()))
 
     def shard(self, shard: Shard, wanted: Positions) -> ShardState | None:
-        """The open shard at the wanted positions; opened from the lake where it stands elsewhere. None on drain."""
+        """The open shard at the wanted positions; opened from the lake where it stands elsewhere. None where there is
+        nothing to read now."""
         with self._lock:
-            state = self._shards.get(shard.id)
-            if not self._draining.is_set() and (state is None or (wanted and wanted != state.reader.positions)):
-                state = self._insist(lambda: self._open(shard))
-            if state is None or self._draining.is_set():
+            if self._draining.is_set():
                 return None
             if self.lake is not None:
                 self.lake.raise_if_broken()
+            state = self._current(shard, wanted)
+            if shard.id == OWN:
+                self._note_phase(state)
+            if state is not None:
+                self._report(state)
+            return None if self._draining.is_set() else state
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining.is_set()
+
+    def _note_phase(self, state: ShardState | None) -> None:
+        if state is not None:
             self._phase, self._reason = "running", ""
-            self._report(state)
-            return state
+        elif self._ownership is not None and self._ownership.elsewhere:
+            self._phase, self._reason = "running", "stands by: another process reads its partitions"
+
+    def _current(self, shard: Shard, wanted: Positions) -> ShardState | None:
+        partitions = self._partitions_of(shard)
+        state = self._shards.get(shard.id)
+        if state is not None and state.partitions == partitions:
+            if not wanted or wanted == state.reader.positions:
+                return state
+            return self._insist(lambda: self._install(shard, self._opener.open(shard, partitions)))
+        if not partitions:
+            self._close(shard)
+            return None
+        if state is None and shard.id == OWN:
+            self._reason = f"reading positions and state from the lake at {self.settings.s3_endpoint}"
+            return self._insist(lambda: self._install(shard, self._opener.open(shard, partitions)))
+        return self._opened_beside(shard, partitions) or state
+
+    def _opened_beside(self, shard: Shard, partitions: frozenset[int]) -> ShardState | None:
+        """The shard with these partitions once it is open. What runs goes on meanwhile, alerts above all."""
+        opening = self._openings.get(shard.id)
+        if opening is None or opening.partitions != partitions:
+            if opening is not None:
+                opening.dropped.set()
+            self._openings[shard.id] = self._begin_opening(shard, partitions)
+            return None
+        opened = opening.result()
+        if opened is None:
+            return None
+        del self._openings[shard.id]
+        return self._install(shard, opened)
+
+    def _begin_opening(self, shard: Shard, partitions: frozenset[int]) -> Opening:
+        _LOG.warning("opening partitions %s beside those that are read", sorted(partitions))
+
+        def tell(error: Exception) -> None:
+            _LOG.warning("partitions %s wait: %s", sorted(partitions), error)
+
+        return Opening(lambda dropped: tried(lambda: self._opener.open(shard, partitions), dropped, tell), partitions)
+
+    def _install(self, shard: Shard, opened: ShardState) -> ShardState:
+        """Let the shard read from where it was opened; what it no longer has is another process's to commit."""
+        self._close(shard, kept=opened.partitions)
+        self._shards[shard.id] = opened
+        if self.lake is not None:
+            self.lake.starts_at(opened.places())
+        return opened
+
+    def _close(self, shard: Shard, kept: frozenset[int] = frozenset()) -> None:
+        closed = self._shards.pop(shard.id, None)
+        if closed is None:
+            return
+        closed.reader.close()
+        if self.lake is not None:
+            self.lake.give_up({(t, p) for t, p in closed.places() if p not in kept})
 
     def steps(self, shard_id: str, stream: str) -> StreamSteps:
         return self._shards[shard_id].steps[stream]
-
-    def _open(self, shard: Shard) -> ShardState:
-        """Positions from the tables' vectors, state from their rows, whatever the runner remembers."""
-        if shard.id in self._shards:
-            self._shards.pop(shard.id).reader.close()
-        self._reason = f"reading positions and state from the lake at {self.settings.s3_endpoint}"
-        restorer = self._restorer()
-        facts = read_topic_facts(self.settings, shard.streams)
-        starts = restorer.starts(facts)
-        owned = {(s, p): offset for s in starts for p, offset in starts[s].items() if self._owns(p)}
-        state = ShardState(shard, facts, PartitionReader(self.settings, facts, owned))
-        for stream in shard.streams:
-            state.steps[stream] = restorer.steps(facts[stream], starts[stream])
-        if self.settings.branches != "lake" and SCORED_STREAM in shard.streams:
-            state.monitor, state.known_alerts = restorer.monitor(facts, starts, self._draining)
-        self._shards[shard.id] = state
-        if self.lake is not None:
-            self.lake.starts_at({(facts[s].topic_id, p): offset for (s, p), offset in owned.items()})
-        return state
 
     # --- alerts
 
@@ -202,10 +232,13 @@ class ProcessState:
         """Decide, send, and return when the broker has every alert: the lake must never be ahead of them."""
         state = self._shards[shard_id]
         state.expect(batch.messages)
-        if state.monitor is None or batch.messages.stream != SCORED_STREAM or not batch.rows.num_rows:
-            return
+        if state.monitor is not None and batch.messages.stream == SCORED_STREAM and batch.rows.num_rows:
+            self._decide_and_send(state, state.monitor, batch)
+        state.note_decided(batch.messages)
+
+    def _decide_and_send(self, state: ShardState, monitor: WardMonitor, batch: StreamBatch) -> None:
         now = datetime.now(UTC)
-        decided = state.monitor.observe(monitored(batch), now)
+        decided = monitor.observe(monitored(batch), now)
         for stream, withheld in ((ALERTS, False), (WITHHELD, True)):
             due = [a for a in decided if bool(a.withheld_because) is withheld]
             new = [a for a in due if state.known_alerts.is_new(stream, a.alert_id)]
@@ -216,6 +249,12 @@ class ProcessState:
             alerted_at = datetime.now(UTC)
             messages = [(alert.key, encode(alert, topic_id, processed_at, alerted_at)) for alert in alerts]
             self.producer.send(self.settings.topic(stream), messages)
+
+    def _record_alert_positions(self) -> None:
+        """For a process that does not commit: nothing else says how far its alerts are."""
+        if self.settings.branches == "alerts":
+            for state in list(self._shards.values()):
+                self.coordination.record_alert_positions(state.by_topic_id(dict(state.decided)))
 
     # --- the lake
 
@@ -238,38 +277,6 @@ class ProcessState:
         self._counts["rejects"] += len(batch.rejects)
         self._counts["duplicates"] += len(batch.duplicates)
 
-    def _catch_up(self, lake: Lake) -> None:
-        """Read Kafka again from the tables' vectors, with identities of its own, until the live position is met."""
-        lake.wait_until_idle()
-        while not lake.draining.is_set():
-            try:
-                return self._catch_up_once(lake)
-            except _UNAVAILABLE as error:
-                _LOG.warning("the lake's catch-up waits: %s", error)
-                lake.draining.wait(_RETRY_S)
-
-    def _catch_up_once(self, lake: Lake) -> None:
-        restorer = self._restorer()
-        facts = read_topic_facts(self.settings, self.streams)
-        starts = restorer.starts(facts)
-        steps = {stream: restorer.steps(facts[stream], starts[stream]) for stream in self.streams}
-        owned = {(s, p): offset for s in starts for p, offset in starts[s].items() if self._owns(p)}
-        reader = PartitionReader(self.settings, facts, owned)
-        held: list[StreamBatch] = []
-        try:
-            while not lake.draining.is_set():
-                began = time.monotonic()
-                if not held:
-                    messages = reader.read(wait_s=0.1, linger_s=0.0, limit=_CATCH_UP_MESSAGES)
-                    held = [steps[read.stream].all(read) for read in messages]
-                held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
-                # One interpreter serves both: half of its time is left to the live path and its alerts.
-                lake.draining.wait(min(time.monotonic() - began, _LONGEST_YIELD_S))
-                if lake.met({(facts[s].topic_id, p): offset for (s, p), offset in reader.positions.items()}):
-                    return
-        finally:
-            reader.close()
-
     def _report(self, state: ShardState, least_pause_s: float = _REPORT_S) -> None:
         """Let lag tools see how far the lake is."""
         now = time.monotonic()
@@ -280,7 +287,7 @@ class ProcessState:
     def _settled(self, state: ShardState) -> Positions:
         stream_of = {fact.topic_id: stream for stream, fact in state.facts.items()}
         reached = self.lake.settled().items() if self.lake else ()
-        return {(stream_of[t], p): o for (t, p), o in reached if t in stream_of and self._owns(p)}
+        return {(stream_of[t], p): o for (t, p), o in reached if t in stream_of and p in state.partitions}
 
     # --- life and health
 
@@ -292,10 +299,14 @@ class ProcessState:
     def close(self, timeout_s: float) -> bool:
         """Commit what is held and end. False if the lake could not take it in time: it is read again at next start."""
         self._draining.set()
+        for opening in self._openings.values():
+            opening.dropped.set()
         drained = self.lake.drain(timeout_s) if self.lake else True
         for state in self._shards.values():
             self._report(state, least_pause_s=0.0)
             state.reader.close()
+        if self._ownership is not None:
+            self._ownership.end()
         self._phase = "drained" if drained else "stopped"
         return drained
 
@@ -327,6 +338,7 @@ class ProcessState:
             "end": _by_stream(ends),
             "lag": sum(max(0, end - done.get(at, 0)) for at, end in ends.items()) if ends else None,
             "counts": dict(self._counts),
+            "partitions": self._ownership.said() if self._ownership else None,
             "alerts": dict(self.producer.sent) if "producer" in self.__dict__ else {},
             "lake": lake.status() if lake else None,
         }
@@ -338,24 +350,12 @@ class ProcessState:
 
     def _insist(self, action: Callable[[], T]) -> T | None:
         """Try until the lake, the vault and the broker answer. None when the process drains before they do."""
-        while not self._draining.is_set():
-            try:
-                return action()
-            except _UNAVAILABLE as error:
-                self._reason = str(error)
-                _LOG.warning("the start waits: %s", error)
-                self._draining.wait(_RETRY_S)
-        return None
 
+        def tell(error: Exception) -> None:
+            self._reason = str(error)
+            _LOG.warning("the start waits: %s", error)
 
-def told(error: BaseException) -> str:
-    """An error in words that may be logged: the text of our own exceptions, of others only kind and place, for theirs
-    may hold values."""
-    kind = type(error)
-    if kind.__module__.partition(".")[0] in ("pipelines", "warehouse"):
-        return f"{kind.__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{kind.__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else kind.__name__
+        return tried(action, self._draining, tell)
 
 
 def monitored(batch: StreamBatch) -> pa.Table:

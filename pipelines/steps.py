@@ -45,6 +45,7 @@ class Pace:
 # Prism burns a core while a call blocks, so there the runner does the waiting.
 PACES = {"embedded": Pace(0.1, 0.05, 0.0), "prism": Pace(0.0, 0.0, 0.03)}
 
+_LOOK_AGAIN_S = 0.5
 _POSITIONS = beam.DoFn.RestrictionParam(PositionProvider())
 
 
@@ -59,8 +60,14 @@ class ReadPartitions(beam.DoFn):
         process = process_state(self._settings)
         with process.noting_failure():
             state = process.shard(shard, tracker.current_restriction()[0])
-        if state is None or state.ended():
+        if process.is_draining or (state is not None and state.ended()):
             tracker.try_claim(None)
+            return
+        if state is None:
+            tracker.defer_remainder(Duration(seconds=_LOOK_AGAIN_S))
+            return
+        # Claimed before anything is read: a shard that was opened anew stands elsewhere than its restriction.
+        if not tracker.try_claim(state.reader.positions):
             return
         read, wait_s, linger_s = 0, self._pace.wait_s, self._pace.linger_s
         while read < BUNDLE_MESSAGES:

@@ -22,9 +22,10 @@ import pipelines.lean_beam  # noqa: F401  (before anything of Beam)
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines.outages import told
 from pipelines.runner import EmbeddedRunner
 from pipelines.source import Shard, SourceError
-from pipelines.state import ProcessState, process_state, told
+from pipelines.state import ProcessState, process_state
 from pipelines.steps import Apply, DecideAndSendAlerts, Element, HandToLake, ReadPartitions
 from warehouse.offsets import OffsetsError
 from warehouse.settings import SettingError, Settings
@@ -39,7 +40,7 @@ DRAIN_S = 50.0
 def build(pipeline: beam.Pipeline, settings: Settings, shards: list[Shard]) -> None:
     """The graph. Nothing shuffles after the source: a shard's batches stay in order and in one process."""
     batches = pipeline | "Shards" >> beam.Create(shards)
-    if len(shards) > 1:
+    if len(shards) > 1 and settings.runner != "embedded":
         batches = batches | "Spread shards" >> beam.Reshuffle()
     batches = (
         batches
@@ -109,7 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--until-end", action="store_true", help="end when what the topics hold now has been read")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    for chatty in ("apache_beam", "pyiceberg"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     # Thousands of messages live at a time: with its usual thresholds the collector would hardly ever rest.
     gc.set_threshold(50_000, 20, 100)
     # Committers and the lake's catch-up share the interpreter with the alerts: let them hand it over sooner.

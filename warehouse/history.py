@@ -114,8 +114,10 @@ def last_alerts_below(analytics: Analytics, table: str, topic_id: str, starts: M
 
 def alert_ids_from(analytics: Analytics, table: str, topic_id: str, starts: Mapping[int, int]) -> list[str]:
     """Ids of the alerts whose triggering reading lies at or above `starts`: they will be decided again."""
+    partitions = ", ".join(str(int(partition)) for partition in starts) or "NULL"
     answer = analytics.query(
-        f"SELECT alert_id FROM {table} WHERE source_topic_id = $topic_id AND NOT ({_between(starts, prefix='source')})",
+        f"SELECT alert_id FROM {table} WHERE source_topic_id = $topic_id AND source_partition IN ({partitions}) "
+        f"AND NOT ({_between(starts, prefix='source')})",
         parameters={"topic_id": topic_id},
     )
     return answer.table["alert_id"].to_pylist()

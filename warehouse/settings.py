@@ -46,10 +46,12 @@ class Settings:
     catalog_uri: str = field(repr=False)
     namespace: str
     vault_uri: str
+    coordination_uri: str = field(repr=False)
     runner: str
     prism_endpoint: str
     branches: str
     partitions: tuple[int, ...] | None
+    takeover: bool
     commit_seconds: float
     commit_rows: int
     lake_queue_bytes: int
@@ -83,9 +85,11 @@ class Settings:
             catalog_uri=catalog_uri or f"sqlite:///{home / 'catalog' / 'catalog.sqlite'}",
             namespace=read.identifier("WARDSTREAM_NAMESPACE", "wardstream"),
             vault_uri=read.text("WARDSTREAM_VAULT_URI", f"sqlite:///{home / 'vault' / 'vault.sqlite'}"),
+            coordination_uri=read.text("WARDSTREAM_COORDINATION_URI", ""),
             runner=read.choice("WARDSTREAM_RUNNER", "embedded", ("embedded", "prism")),
             prism_endpoint=read.text("WARDSTREAM_PRISM_ENDPOINT", f"127.0.0.1:{port_base + 73}"),
             partitions=read.integers("WARDSTREAM_PARTITIONS"),
+            takeover=read.choice("WARDSTREAM_TAKEOVER", "on", ("on", "off")) == "on",
             branches=read.choice("WARDSTREAM_BRANCHES", "all", ("alerts", "lake", "all")),
             commit_seconds=read.number("WARDSTREAM_COMMIT_SECONDS", 2.0, least=0.05),
             commit_rows=read.integer("WARDSTREAM_COMMIT_ROWS", 500_000, least=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
@@ -147,3 +148,44 @@ def test_live_batches_are_taken_again_once_the_catch_up_stands_where_they_do(lak
     lake.offer(batch(1_000, 1_010), may_wait=lambda: False)
     until(lambda: table.next == 1_010)
     assert table.offsets == list(range(1_010))
+
+
+def test_a_committer_that_is_late_commits_all_that_waits_at_once(lake, table):
+    is_in, may_go_on = threading.Event(), threading.Event()
+    commit, sizes = table.commit, []
+
+    def slowly(rows: pa.Table, intervals: list) -> CommitReceipt:
+        sizes.append(rows.num_rows)
+        is_in.set()
+        may_go_on.wait(5)
+        return commit(rows, intervals)
+
+    table.commit = slowly
+    lake.offer(batch(0, 10), may_wait=lambda: False)
+    assert is_in.wait(5)
+    for start in range(10, 100, 10):
+        lake.offer(batch(start, start + 10), may_wait=lambda: False)
+    time.sleep(0.1)  # longer than the time between commits: each of them is due by itself
+    may_go_on.set()
+    until(lambda: table.next == 100)
+    assert sizes == [10, 90]
+
+
+def test_what_was_given_up_is_not_committed_and_may_be_read_again_from_elsewhere(table):
+    settings = replace(Settings.from_environment({}), commit_seconds=30.0)
+    sink = LakeTable("t", frozenset({"s"}), SCHEMA, lambda: table, lambda b: b.rows)
+    lake = Lake(settings, [sink], catch_up=lambda lake: None)
+    lake.starts_at({(TOPIC, 0): 0})
+    lake.offer(placed(batch(0, 10)), may_wait=lambda: False)
+    lake.give_up({(TOPIC, 0)})
+    table.next = 50  # another process committed meanwhile
+    lake.starts_at({(TOPIC, 0): 50})
+    lake.offer(placed(batch(50, 60)), may_wait=lambda: False)
+    assert lake.drain(5.0)
+    assert table.offsets == list(range(50, 60))
+
+
+def placed(batch: StreamBatch) -> StreamBatch:
+    n = batch.rows.num_rows
+    rows = batch.rows.append_column("topic_id", pa.array([TOPIC] * n).dictionary_encode())
+    return replace(batch, rows=rows.append_column("kafka_partition", pa.array(np.zeros(n, np.int32))))

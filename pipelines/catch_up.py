@@ -1,0 +1,74 @@
+"""The lake's second reading of Kafka, after it let go of the live batches.
+
+Holds: `CatchUp`, with a reader and identities of its own, from the tables' vectors to the live position.
+Does not hold: when the lake lets go and what it does with the batches (sinks.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from pipelines.batch import StreamBatch
+from pipelines.outages import RETRY_S, UNAVAILABLE
+from pipelines.restore import Restorer
+from pipelines.sinks import Lake
+from pipelines.source import PartitionReader, read_topic_facts
+from warehouse.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+_CATCH_UP_MESSAGES = 2_000
+_LONGEST_YIELD_S = 0.1
+
+
+class CatchUp:
+    """`owned` says which partitions the process has now."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        streams: tuple[str, ...],
+        restorer: Callable[[], Restorer],
+        owned: Callable[[], frozenset[int]],
+    ) -> None:
+        self._settings, self._streams = settings, streams
+        self._restorer, self._owned = restorer, owned
+
+    def run(self, lake: Lake) -> None:
+        """Read Kafka again from the tables' vectors, with identities of its own, until the live position is met."""
+        lake.wait_until_idle()
+        while not lake.draining.is_set():
+            try:
+                if self._caught_up(lake, self._owned()):
+                    return
+            except UNAVAILABLE as error:
+                _LOG.warning("the lake's catch-up waits: %s", error)
+                lake.draining.wait(RETRY_S)
+
+    def _caught_up(self, lake: Lake, partitions: frozenset[int]) -> bool:
+        """Whether the live position was met; False where the process got or gave up partitions meanwhile."""
+        restorer = self._restorer()
+        facts = read_topic_facts(self._settings, self._streams)
+        starts = restorer.starts(facts)
+        owned = {s: {p: offset for p, offset in starts[s].items() if p in partitions} for s in starts}
+        steps = {stream: restorer.steps(facts[stream], owned[stream]) for stream in self._streams}
+        reader = PartitionReader(
+            self._settings, facts, {(s, p): offset for s in owned for p, offset in owned[s].items()}
+        )
+        held: list[StreamBatch] = []
+        try:
+            while not lake.draining.is_set() and partitions == self._owned():
+                began = time.monotonic()
+                if not held:
+                    messages = reader.read(wait_s=0.1, linger_s=0.0, limit=_CATCH_UP_MESSAGES)
+                    held = [steps[read.stream].all(read) for read in messages]
+                held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
+                # One interpreter serves both: half of its time is left to the live path and its alerts.
+                lake.draining.wait(min(time.monotonic() - began, _LONGEST_YIELD_S))
+                if lake.met({(facts[s].topic_id, p): offset for (s, p), offset in reader.positions.items()}):
+                    return True
+            return False
+        finally:
+            reader.close()

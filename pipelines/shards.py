@@ -1,0 +1,130 @@
+"""An open shard: where its reader stands and what each of its streams remembers; and how one is opened.
+
+Holds: `ShardState`, what a batch must meet to be taken, opening from the lake, opening beside what runs.
+Does not hold: which partitions a shard has (ownership.py), what a start asks of the lake (restore.py), or when a shard
+is opened (state.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from pipelines.batch import MessageBatch
+from pipelines.clinical.monitor import WardMonitor
+from pipelines.restore import SCORED_STREAM, KnownAlerts, Restorer
+from pipelines.source import PartitionReader, Positions, Shard, TopicFacts, read_topic_facts
+from pipelines.stream_steps import StreamSteps
+from warehouse.coordination import Coordination
+from warehouse.offsets import GapError
+from warehouse.settings import Settings
+
+OWN, STAND_IN = "own", "stand-in"
+"""The shard of the partitions given to this process, and the one of those it reads for a process that died."""
+
+
+class ShardState:
+    """What one shard reads and remembers. `partitions`: the partition numbers it has, of all its streams."""
+
+    def __init__(
+        self, shard: Shard, partitions: frozenset[int], facts: dict[str, TopicFacts], reader: PartitionReader
+    ) -> None:
+        self.shard, self.partitions, self.facts, self.reader = shard, partitions, facts, reader
+        self.steps: dict[str, StreamSteps] = {}
+        self.monitor: WardMonitor | None = None
+        self.known_alerts = KnownAlerts(set())
+        self._expected: Positions = dict(reader.positions)
+        self.decided: Positions = dict(reader.positions)
+
+    def expect(self, messages: MessageBatch) -> None:
+        """Refuse a batch that does not begin where the state ends: state may neither miss nor repeat a position."""
+        for partition, (start, end) in messages.intervals.items():
+            expected = self._expected[messages.stream, partition]
+            if start != expected:
+                where = f"{messages.stream} partition {partition}"
+                raise GapError(f"{where}: state ends at {expected}, the batch begins at {start}; start again")
+            self._expected[messages.stream, partition] = end
+
+    def note_decided(self, messages: MessageBatch) -> None:
+        """Every alert that these messages give rise to is on its topic."""
+        for partition, (_, end) in messages.intervals.items():
+            self.decided[messages.stream, partition] = end
+
+    def places(self) -> dict[tuple[str, int], int]:
+        """(topic id, partition) -> the next offset to read."""
+        return self.by_topic_id(self.reader.positions)
+
+    def by_topic_id(self, positions: Positions) -> dict[tuple[str, int], int]:
+        return {(self.facts[stream].topic_id, partition): offset for (stream, partition), offset in positions.items()}
+
+    def ended(self) -> bool:
+        """Whether a bounded run has read all it was to read."""
+        until = self.shard.until
+        return bool(until) and all(self.reader.positions.get((s, p), end) >= end for s, p, end in until)
+
+
+class ShardOpener:
+    """Opens shards: positions from the tables' vectors, state from their rows, whatever the runner remembers."""
+
+    def __init__(
+        self, settings: Settings, restorer: Callable[[], Restorer], coordination: Coordination, stop: threading.Event
+    ) -> None:
+        self._settings, self._restorer = settings, restorer
+        self._coordination, self._stop = coordination, stop
+
+    def open(self, shard: Shard, partitions: frozenset[int]) -> ShardState:
+        """Raises that the lake, the vault or the broker is not there, or that positions do not fit."""
+        restorer = self._restorer()
+        facts = read_topic_facts(self._settings, shard.streams)
+        starts = self._not_beyond_alerts(restorer.starts(facts), facts)
+        owned = {s: {p: offset for p, offset in starts[s].items() if p in partitions} for s in starts}
+        positions = {(s, p): offset for s in owned for p, offset in owned[s].items()}
+        state = ShardState(shard, partitions, facts, PartitionReader(self._settings, facts, positions))
+        try:
+            for stream in shard.streams:
+                state.steps[stream] = restorer.steps(facts[stream], owned[stream])
+            if self._settings.branches != "lake" and SCORED_STREAM in shard.streams:
+                state.monitor, state.known_alerts = restorer.monitor(facts, starts, owned[SCORED_STREAM], self._stop)
+        except BaseException:
+            state.reader.close()
+            raise
+        return state
+
+    def _not_beyond_alerts(
+        self, starts: dict[str, dict[int, int]], facts: dict[str, TopicFacts]
+    ) -> dict[str, dict[int, int]]:
+        """Where another process commits, the lake may be ahead of the alerts: then those are decided from where they
+        end. A silent database is waited for, since what it knows cannot be guessed."""
+        if self._settings.branches != "alerts":
+            return starts
+        topic_id = facts[SCORED_STREAM].topic_id
+        decided = self._coordination.alert_positions(topic_id)
+        scored = {p: min(offset, decided.get(p, offset)) for p, offset in starts[SCORED_STREAM].items()}
+        return {**starts, SCORED_STREAM: scored}
+
+
+class Opening(threading.Thread):
+    """A shard being opened beside what runs, so that no alert waits for it. Tries until it succeeds or is dropped."""
+
+    def __init__(self, opener: Callable[[threading.Event], ShardState | None], partitions: frozenset[int]) -> None:
+        super().__init__(name="opening a shard", daemon=True)
+        self.partitions = partitions
+        self.error: BaseException | None = None
+        self.dropped = threading.Event()
+        self._opener = opener
+        self._result: ShardState | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._result = self._opener(self.dropped)
+        except BaseException as error:
+            self.error = error
+
+    def result(self) -> ShardState | None:
+        """The open shard once there is one. Raises what the opening raised."""
+        if self.is_alive():
+            return None
+        if self.error is not None:
+            raise self.error
+        return self._result
