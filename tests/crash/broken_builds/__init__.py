@@ -1,0 +1,1 @@
+"""Builds of the product that are broken on purpose, each in one place, on real runs: every one must be caught."""
