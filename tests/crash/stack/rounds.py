@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.crash.stack.endings import RED, Ending
-from tests.crash.stack.scenarios import answers, clocks, disks, kills, pauses, poison, tables, topics, vault
+from tests.crash.stack.scenarios import answers, clocks, disks, engines, kills, pauses, poison, tables, topics, vault
 from tests.crash.stack.site import Site, Tally
 from tests.crash.stack.stack import Stack
 
@@ -67,6 +67,7 @@ SCENARIOS: dict[str, Entry] = {
     "supervisor-killed": Entry(poison.supervisor_killed),
     "foreign-engine-compacts": Entry(tables.foreign_engine_compacts),
     "foreign-engine-compacts-and-expires": Entry(tables.foreign_engine_compacts_and_expires),
+    "spark-compacts-and-expires": Entry(engines.spark_compacts_and_expires, "postgresql"),
 }
 
 

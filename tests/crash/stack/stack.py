@@ -83,6 +83,11 @@ class Stack:
     def answers_lost(self) -> int:
         return sum(each.answers_lost for each in self.proxies)
 
+    @property
+    def jdbc(self) -> str:
+        """The PostgreSQL catalog for programs on the JVM."""
+        return f"jdbc:postgresql://{LOOPBACK}:{self._postgres.port}/postgres"
+
     def heal(self) -> None:
         """Everything runs, has room and answers again."""
         for disk in (self.broker_disk, self.store_disk):

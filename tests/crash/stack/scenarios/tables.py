@@ -22,7 +22,7 @@ NOTICED_S = 20.0
 
 def rolled_back_while_down(site: Site, chance: Random) -> Ending:
     """The vector goes back with its rows, so the next start reads again what is missing."""
-    streams = _some_commits(site, chance)
+    streams = some_commits(site, chance)
     site.settle(time.monotonic(), streams)
     for name in chance.sample(TABLES, chance.choice((1, 2))):
         _roll_back(site, name, chance)
@@ -35,9 +35,9 @@ def rolled_back_while_down(site: Site, chance: Random) -> Ending:
 
 def rolled_back_while_running(site: Site, chance: Random) -> Ending:
     """The streams' memory is ahead of the table now: they must stop and say so, and a new start must mend it."""
-    streams = _some_commits(site, chance)
+    streams = some_commits(site, chance)
     _roll_back(site, "vitals", chance)
-    return _after_a_change(site, streams)
+    return after_a_change(site, streams)
 
 
 def foreign_engine_compacts(site: Site, chance: Random) -> Ending:
@@ -50,7 +50,8 @@ def foreign_engine_compacts_and_expires(site: Site, chance: Random) -> Ending:
     return _rewritten(site, chance, expire=True)
 
 
-def _some_commits(site: Site, chance: Random):
+def some_commits(site: Site, chance: Random) -> list[StreamProcess]:
+    """Two streams that have committed several times and go on, under wards."""
     streams = pair(site)
     site.run(streams)
     wait_until("several commits", lambda: len(_table(site, "vitals").metadata.snapshots) > 8, 90)
@@ -81,19 +82,20 @@ def _roll_back(site: Site, name: str, chance: Random) -> None:
 
 
 def _rewritten(site: Site, chance: Random, expire: bool) -> Ending:
-    streams = _some_commits(site, chance)
+    streams = some_commits(site, chance)
     for stream in streams:  # else they would be faster each time
         stream.pause()
     _rewrite(site, "vitals", expire)
     for stream in streams:
         stream.resume()
-    return _after_a_change(site, streams)
+    return after_a_change(site, streams)
 
 
-def _after_a_change(site: Site, streams: list[StreamProcess]) -> Ending:
+def after_a_change(site: Site, streams: list[StreamProcess]) -> Ending:
     """Whoever the change concerns stops with the code for positions and says what to do; starting again is followed,
     and judged. Whoever it does not concern goes on."""
     site.watch_for_ends(streams, NOTICED_S)
+    site.stop_playing()
     dead = [s for s in streams if not s.alive]
     reasons = [str(s.status().get("reason")) for s in dead]
     if any(s.code != EXIT_POSITIONS for s in dead):

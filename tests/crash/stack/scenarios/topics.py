@@ -60,6 +60,7 @@ def topic_recreated_while_running(site: Site, chance: Random) -> Ending:
         if any(s.code != 3 for s in streams):
             return Ending(RED, "\n".join(s.last_words() for s in streams))
         said = str(streams[0].status().get("reason"))
+    site.stop_playing()
     dead = [s for s in streams if not s.alive]
     restarted = time.monotonic()
     site.start(dead)
@@ -187,7 +188,12 @@ def _overtaken(site: Site, streams, start: bool) -> Ending:
             stream.resume()
     wait_until("the streams' end", lambda: not any(s.alive for s in streams), STOP_S)
     after = site.history()
-    return _all_stopped(site, streams, replace(after, streams=_longer(before, after)), "lost", ("lost", "holes"))
+    # Alerts are told before the lake has their readings; what was held when the stream stopped is lost to it as well.
+    allowed = ("lost", "holes") if start else ("lost", "holes", "alerts_forged")
+    history = replace(after, streams=_longer(before, after))
+    told = {heading: count for heading, count in judge(replace(history, ledgers=())).totals.items() if count}
+    site.tally.notes.append(f"after the stop the oracle counts {told}")
+    return _all_stopped(site, streams, history, "lost", allowed)
 
 
 def _longer(before: History, after: History):
