@@ -222,7 +222,8 @@ def _catalog() -> None:
 def catalog_verify(
     writers: Annotated[int, typer.Option(min=2, max=32, help="Processes that race each other.")] = 4,
     commits: Annotated[int, typer.Option(min=4, help="Acknowledged commits that end the race.")] = 40,
-    seconds: Annotated[float, typer.Option(min=5, help="Bound of all checks together.")] = 90.0,
+    seconds: Annotated[float, typer.Option(min=5, help="Bound of all checks together.")] = 120.0,
+    only: Annotated[list[str] | None, typer.Option(help="One check by its name; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try the configured catalog and store on tables of their own: races, lost answers, reads after writes.
@@ -230,9 +231,12 @@ def catalog_verify(
     Makes a namespace wardstream_verify_… and removes it again. Exit code 0 fit, 1 not fit, 3 no verdict.
     """
     from infra.cli import catalog
+    from warehouse.verification.judgement import CHECKS
     from warehouse.verification.plan import Plan
 
-    plan = Plan(writers=writers, commits=commits, seconds=seconds)
+    if unknown := set(only or ()) - set(CHECKS):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: not one of {', '.join(CHECKS)}", param_hint="--only")
+    plan = Plan(writers=writers, commits=commits, seconds=seconds, only=frozenset(only or ()))
     raise typer.Exit(catalog.verify(settings(), plan, as_json=as_json))
 
 

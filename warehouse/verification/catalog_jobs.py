@@ -58,7 +58,7 @@ SCHEMA = Schema(NestedField(1, "token", StringType(), required=True))
 ANOTHER_SCHEMA = Schema(NestedField(1, "other", LongType(), required=False))
 PROPERTIES = {"commit.retry.num-retries": "0", "format-version": "2"}
 EVERY_SNAPSHOT = 1 << 30
-MEETING_SECONDS = 10.0
+MEETING_SECONDS = 30.0
 WATCH_SECONDS = 0.1
 AGAIN_SECONDS = 0.2
 GO_SECONDS = 120.0

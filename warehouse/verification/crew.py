@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from types import TracebackType
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 PRELOADED = ("warehouse.verification.catalog_jobs", "warehouse.verification.store_jobs")
+EXIT_SECONDS = 5.0
 DONE = "done"
 LATE = "no answer in time"
 
@@ -95,7 +97,8 @@ class Worker:
 
     def _end(self, how: str) -> None:
         self.ended = how
-        self._process.join()
+        self._process.join(EXIT_SECONDS)
+        self._process.kill()
 
 
 class Crew:
@@ -104,6 +107,12 @@ class Crew:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOADED))
+        # The process that all others are forked from must not be ended by a Ctrl-C either, while it loads.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._workers: list[Worker] = []
         self._barriers: list[Barrier] = []
 
@@ -111,6 +120,10 @@ class Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """End those that are still at work."""
         for worker in self._workers:
             worker.give_up()
 

@@ -80,8 +80,9 @@ def not_checked(name: str, why: str) -> Check:
     return Check(name, name in NEEDED, "not checked", why)
 
 
-def one_winner(attempts: Attempts, ended_early: int = 0) -> Check:
-    """Of the commits sent on one head, at most one acknowledged. `ended_early`: writers that failed."""
+def one_winner(attempts: Attempts, wanted: int, ended_early: int) -> Check:
+    """Of the commits sent on one head, at most one acknowledged. `wanted`: how many commits were to be acknowledged;
+    `ended_early`: writers that failed or had to be stopped."""
     name = "one winner a head"
     by_head: dict[int | None, list[str]] = {}
     for token, sent in attempts.sent.items():
@@ -100,6 +101,7 @@ def one_winner(attempts: Attempts, ended_early: int = 0) -> Check:
         "writers_ended_early": ended_early,
     }
     seen = _race_in_words(counts, attempts)
+    seen += f"; fewer acknowledged than the {wanted} asked for" if len(won) < wanted else ""
     if several:
         first = " (the empty table among them)" if None in several else ""
         return Check(name, True, "failed", f"{len(several)} heads have more than one winner{first}; {seen}", counts)
@@ -295,7 +297,7 @@ def _race_in_words(counts: Mapping[str, int], attempts: Attempts) -> str:
         words += f", {counts['unknown']} without a clear answer"
         words += f" ({attempts.errors()})" if attempts.errors() else ""
     if counts["writers_ended_early"]:
-        words += f"; {counts['writers_ended_early']} writers ended early"
+        words += f"; {counts['writers_ended_early']} writers did not end by themselves"
     return words
 
 

@@ -36,7 +36,7 @@ class Plan:
 
     writers: int = 4
     commits: int = 40
-    seconds: float = 90.0
+    seconds: float = 120.0
     meetings: int = 8
     """How many times all writers send at the same moment a commit on the same head; the rest they race freely."""
     created_names: int = 5
@@ -45,3 +45,5 @@ class Plan:
     """Writers that send a commit and never look at the answer."""
     objects: int = 16
     racing_puts: int = 8
+    only: frozenset[str] = frozenset()
+    """Names of the checks that are asked for, with those that are seen by the way; none: all."""

@@ -69,6 +69,8 @@ def verify(subject: Subject, plan: Plan, tell: Tell = lambda line: None) -> Verd
             run.make_tables()
             checks = run.checks()
         finally:
+            # Whoever still commits would write into what is being removed.
+            crew.dismiss()
             left = run.clean_up()
     return Verdict(tuple(sorted(checks, key=lambda check: CHECKS.index(check.name))), left)
 
@@ -104,8 +106,11 @@ class _Run:
         ]
         checks: list[Check] = []
         for title, names, step in steps:
+            if self._plan.only and not self._plan.only.intersection(names):
+                checks += [not_checked(name, "not asked for") for name in names]
+                continue
             if self._left() <= 0:
-                checks += [not_checked(name, f"the {self._plan.seconds:.0f} s were over") for name in names]
+                checks += [not_checked(name, self._out_of_time()) for name in names]
                 continue
             self._tell(title)
             checks += step()
@@ -148,7 +153,7 @@ class _Run:
         if contents is None:
             watched = [*watched, Unreadable("after the race")]
         return [
-            judgement.one_winner(attempts, ended_early=sum(writer.ended not in (DONE, LATE) for writer in writers)),
+            judgement.one_winner(attempts, self._plan.commits, sum(writer.ended != DONE for writer in writers)),
             *_of_contents(attempts, contents),
             judgement.reading(watched, told),
         ]
@@ -174,6 +179,8 @@ class _Run:
             self._let_go(worker)
             self._crew.finish([worker], self._end)
         goes_on = any(self._is_acknowledged(worker) for worker in after)
+        if not goes_on and self._left() <= 0:
+            return [not_checked("lost answers", self._out_of_time())]
         then = self._contents(LOST)
         time.sleep(SETTLING_SECONDS)
         later = self._contents(LOST)
@@ -242,6 +249,9 @@ class _Run:
         self._crew.finish([worker], time.monotonic() + (self._left() if seconds is None else seconds))
         return worker
 
+    def _out_of_time(self) -> str:
+        return f"the {self._plan.seconds:.0f} s were over"
+
     def _left(self) -> float:
         return self._end - time.monotonic()
 
@@ -257,7 +267,7 @@ class _Progress:
         done = sum(answer.outcome == "acknowledged" for answer in answers)
         if (tenth := done * 10 // self._commits) > self._told:
             self._told = tenth
-            self._tell(f"racing commits: {done} of {self._commits} acknowledged, {len(answers) - done} not")
+            self._tell(f"racing commits: {done} acknowledged, {len(answers) - done} refused or unclear")
 
 
 def _of_contents(attempts: Attempts, contents: Contents | None) -> list[Check]:
