@@ -221,9 +221,11 @@ class PartitionReader:
             self._watch.ask()
         elif not self._watch.is_asked:
             self._watch.ask()
-        if not self._watch.confirms(_WAIT_FOR_IDS_S):
-            return []
-        return self._hand_out()
+        if self._watch.confirms(_WAIT_FOR_IDS_S):
+            return self._hand_out()
+        if not self._watch.is_asked:
+            time.sleep(wait_s)  # the broker refused, perhaps at once; it is asked again
+        return []
 
     def _hand_out(self) -> list[MessageBatch]:
         batches, self._held = self._held, []
