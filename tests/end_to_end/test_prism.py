@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,15 @@ from infra.services.ports import port
 from infra.services.prism import prism_program
 from infra.services.processes import Child
 from pipelines.source import read_topic_facts
-from tests.deployment import VITALS, Deployment
+from tests.deployment import ROOT, VITALS, Deployment
 from warehouse.catalog import load_table, open_catalog
 from warehouse.settings import Settings
 
 pytestmark = pytest.mark.end_to_end
 
+OPENED = "positions are read from the lake"
+RUNS = 2
+"""How often `run_stream_to_the_end` starts the stream."""
 TABLES = ("vitals", "rejects", "duplicates", "alerts", "alerts_withheld")
 # What differs between two runs by its nature: broker's and stream's clocks, topic ids, random nonces, and the order
 # in which alerts of different partitions reached their topic.
@@ -53,9 +57,32 @@ def test_prism_and_the_embedded_runner_leave_the_same_tables_and_alerts(settings
         embedded.play_ward(seed=21, minutes=30, patients=10)
         copy_topic(settings, portable)
         embedded.run_stream_to_the_end()
-        on_prism.run_stream_to_the_end()
+        on_prism.run_stream_to_the_end(PYTHONPATH=telling_openings(settings.home / "site"))
+    assert openings(portable) == RUNS, "state is read from the lake once a run, whatever bundles the runner makes"
     for table in TABLES:
         assert rows_of(settings, table) == rows_of(portable, table), table
+
+
+def telling_openings(folder: Path) -> str:
+    """A PYTHONPATH with which a process says each time it reads its positions from the lake."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_TELLING)
+    return f"{folder}{os.pathsep}{ROOT}"
+
+
+_TELLING = f"""
+import sys
+from pipelines.restore import Restorer
+starts = Restorer.starts
+def telling(self, facts):
+    print({OPENED!r}, file=sys.stderr, flush=True)
+    return starts(self, facts)
+Restorer.starts = telling
+"""
+
+
+def openings(settings: Settings) -> int:
+    return (settings.home / "stream.log").read_text(errors="replace").splitlines().count(OPENED)
 
 
 def copy_topic(source: Settings, target: Settings) -> None:
