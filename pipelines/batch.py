@@ -113,6 +113,7 @@ class StreamBatch:
         subjects: the identifier in clear that each token stands for, in the same places; memory only.
         rows: the decoded rows, in the order of their messages; column names and types as the steps leave them.
         row_index: int64[rows], the index in `messages` of each row.
+        is_set_aside: every message is a reject already, and no step may look at it (poison.py).
     """
 
     messages: MessageBatch
@@ -122,6 +123,7 @@ class StreamBatch:
     row_index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rejects: tuple[Reject, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates.none)
+    is_set_aside: bool = False
 
     @property
     def nbytes(self) -> int:

@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipelines.source import BrokerUnavailableError
+from pipelines.source import BrokerUnavailableError, SourceError
 from warehouse.analytics import LakeUnavailable
 from warehouse.commit import StoreUnavailableError
 from warehouse.coordination import CoordinationUnavailableError
-from warehouse.vault import VaultUnavailableError
+from warehouse.offsets import OffsetsError
+from warehouse.vault import VaultError, VaultUnavailableError
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ UNAVAILABLE = (
     CoordinationUnavailableError,
 )
 """What is waited for. Everything else ends the process."""
+NO_MESSAGES_FAULT = (OffsetsError, SourceError, VaultError)
+"""What ends the process for good: starting again does not help, a person has to decide."""
 
 
 def tried(action: Callable[[], T], stop: threading.Event, tell: Callable[[Exception], None]) -> T | None:

@@ -28,18 +28,20 @@ from pipelines.source import PartitionReader, TopicFacts
 from pipelines.stream_steps import StreamSteps
 from warehouse import history
 from warehouse.analytics import Analytics
-from warehouse.catalog import open_catalog
+from warehouse.catalog import open_catalog, pinned_property
 from warehouse.commit import FencedTable
 from warehouse.contract import Contracts
-from warehouse.identity import Tokenizer
+from warehouse.identity import Tokenizer, key_fingerprint
 from warehouse.offsets import least
 from warehouse.outcomes import duplicates_within, rows_within
 from warehouse.settings import Settings
-from warehouse.vault import SqliteVault
+from warehouse.vault import SqliteVault, VaultError
 
 SCORED_STREAM = "device.vitals"
 REJECTS, DUPLICATES = "rejects", "duplicates"
 ALERTS, WITHHELD = "clinical.alerts", "clinical.alerts.withheld"
+TOKEN_KEY_PROPERTY = "wardstream.token-key"
+"""Of the namespace: the fingerprint of the key with which its tables' tokens are made."""
 PATIENCE_S = 3.0
 """How long one call to the lake tries by itself before it says that it waits."""
 _FORGET_AFTER = timedelta(days=7)
@@ -144,6 +146,19 @@ class Restorer:
                 yield from (steps.all(messages).rows for messages in reader.read(wait_s=0.5, linger_s=0.0))
         finally:
             reader.close()
+
+
+def refuse_another_vault(settings: Settings, vault: SqliteVault) -> None:
+    """With another key every patient would get a second token, and nobody could bring the two together again.
+
+    Raises `VaultError` for a vault that is not the one the tables were written with, `StoreUnavailableError`.
+    """
+    fingerprint = key_fingerprint(vault.token_key())
+    if pinned_property(open_catalog(settings), settings.namespace, TOKEN_KEY_PROPERTY, fingerprint) != fingerprint:
+        raise VaultError(
+            f"the vault at {settings.vault_uri} is not the one that the tables of {settings.namespace} were written "
+            "with; put that one back, or correct WARDSTREAM_VAULT_URI. Nothing was written"
+        )
 
 
 def _stretch(starts: dict[int, int], ends: dict[int, int]) -> dict[int, tuple[int, int]]:

@@ -166,6 +166,7 @@ class TableCommitter(threading.Thread):
         self._deadline = float("inf")
         self._gave_up = False
         self.busy = threading.Event()
+        self.hurries = threading.Event()
 
     @property
     def held_bytes(self) -> int:
@@ -261,7 +262,7 @@ class TableCommitter(threading.Thread):
         pending = self._pending
         if not pending.intervals:
             return IDLE_ADVANCE_S
-        if pending.count >= self._settings.commit_rows:
+        if pending.count >= self._settings.commit_rows or self.hurries.is_set():
             return 0.0
         due = min(pending.since + IDLE_ADVANCE_S, pending.latest + QUIET_S)
         if pending.count:
@@ -424,6 +425,11 @@ class Lake:
                 return False
             self._apart = None
             return True
+
+    def hurry(self, on: bool) -> None:
+        """Commit whatever comes at once, positions without rows too."""
+        for committer in self.committers.values():
+            (committer.hurries.set if on else committer.hurries.clear)()
 
     def wait_until_idle(self) -> None:
         """Wait for commits under way to end, whatever their outcome."""

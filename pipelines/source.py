@@ -114,6 +114,7 @@ class TopicWatch:
     def __init__(self, settings: Settings, facts: Mapping[str, TopicFacts]) -> None:
         self._bootstrap = settings.kafka_bootstrap
         self._ids = {fact.topic: fact.topic_id for fact in facts.values()}
+        self._partitions = {fact.topic: len(fact.ranges) for fact in facts.values()}
         self._admin = AdminClient(settings.kafka())
         self._answers: dict[str, Future] = {}
         self._asked_at = time.monotonic()
@@ -143,7 +144,8 @@ class TopicWatch:
         for topic, answer in answers.items():
             error = answer.exception()
             if error is None:
-                self._compare(topic, str(answer.result().topic_id))
+                described = answer.result()
+                self._compare(topic, str(described.topic_id), len(described.partitions))
             elif _code(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise SourceError(f"topic {topic} was deleted while it was read. {_WAY_OUT}")
             else:
@@ -152,11 +154,16 @@ class TopicWatch:
         self.trouble = None
         return True
 
-    def _compare(self, topic: str, topic_id: str) -> None:
+    def _compare(self, topic: str, topic_id: str, partitions: int) -> None:
         if topic_id != self._ids[topic]:
             was = self._ids[topic]
             raise SourceError(
                 f"topic {topic} was deleted and created again: its id was {was}, is {topic_id}. {_WAY_OUT}"
+            )
+        if partitions != self._partitions[topic]:
+            raise SourceError(
+                f"topic {topic} had {self._partitions[topic]} partitions and has {partitions}: keys now go elsewhere. "
+                "Partitions of a stream never change: make a new topic and replay this one into it"
             )
 
 

@@ -15,7 +15,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,13 +23,23 @@ from functools import cached_property
 import pyarrow as pa
 
 from pipelines.alerts.message import Alert, encode
-from pipelines.batch import StreamBatch
+from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.catch_up import CatchUp
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.lake_rows import duplicate_rows, reject_rows, table_rows
-from pipelines.outages import T, told, tried
+from pipelines.outages import NO_MESSAGES_FAULT, T, told, tried
 from pipelines.ownership import Ownership
-from pipelines.restore import ALERTS, DUPLICATES, REJECTS, SCORED_STREAM, WITHHELD, Restorer, open_table
+from pipelines.poison import PoisonWatch
+from pipelines.restore import (
+    ALERTS,
+    DUPLICATES,
+    REJECTS,
+    SCORED_STREAM,
+    WITHHELD,
+    Restorer,
+    open_table,
+    refuse_another_vault,
+)
 from pipelines.shards import OWN, STAND_IN, Opening, ShardOpener, ShardState
 from pipelines.sinks import AlertProducer, Lake, LakeTable
 from pipelines.source import Positions, Shard, read_topic_facts
@@ -44,6 +54,7 @@ from warehouse.vault import SqliteVault, open_vault
 _LOG = logging.getLogger(__name__)
 
 _PROMPT_S = 8.0
+_CARE_S = 10.0
 _REPORT_S = 1.0
 _FRESH_S = 5.0
 """A batch appended longer ago than this is backlog: its alerts are late already, so it may wait for a busy lake."""
@@ -63,6 +74,7 @@ class ProcessState:
         self._phase, self._reason = "starting", ""
         self._began_at = time.monotonic()
         self._reported_at = 0.0
+        self._poison = PoisonWatch(settings.home / "run" / "poison.json")
         self._home: frozenset[int] = frozenset()
         self._ownership: Ownership | None = None
         self._counts = {"messages": 0, "rows": 0, "rejects": 0, "duplicates": 0}
@@ -113,6 +125,7 @@ class ProcessState:
         return ShardOpener(self.settings, self._restorer, self.coordination, self._draining)
 
     def _restorer(self) -> Restorer:
+        refuse_another_vault(self.settings, self.vault)
         return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings))
 
     # --- shards
@@ -166,9 +179,14 @@ class ProcessState:
 
     def _note_phase(self, state: ShardState | None) -> None:
         if state is not None:
-            self._phase, self._reason = "running", ""
+            self._phase, self._reason = "running", self._care()
         elif self._ownership is not None and self._ownership.elsewhere:
             self._phase, self._reason = "running", "stands by: another process reads its partitions"
+
+    def _care(self) -> str:
+        if not self._poison.is_careful:
+            return ""
+        return f"going carefully: one of {self._poison.suspected} messages may be what ended the runs before"
 
     def _current(self, shard: Shard, wanted: Positions) -> ShardState | None:
         partitions = self._partitions_of(shard)
@@ -211,8 +229,11 @@ class ProcessState:
         """Let the shard read from where it was opened; what it no longer has is another process's to commit."""
         self._close(shard, kept=opened.partitions)
         self._shards[shard.id] = opened
+        if shard.id == OWN:
+            self._poison.begins(opened.places())
         if self.lake is not None:
             self.lake.starts_at(opened.places())
+            self.lake.hurry(self._poison.is_careful)
         return opened
 
     def _close(self, shard: Shard, kept: frozenset[int] = frozenset()) -> None:
@@ -222,6 +243,25 @@ class ProcessState:
         closed.reader.close()
         if self.lake is not None:
             self.lake.give_up({(t, p) for t, p in closed.places() if p not in kept})
+
+    def pieces(self, state: ShardState, messages: MessageBatch) -> Iterator[StreamBatch]:
+        """What was read, as it is to be handled: at once, or with care where a message is under suspicion."""
+        for piece in self._poison.takes(messages):
+            if self._poison.is_convicted(piece):
+                yield state.steps[piece.stream].set_aside(piece)
+            else:
+                yield StreamBatch(piece)
+            if self._poison.is_careful and self.lake is not None:
+                self._wait_for_the_lake(self.lake, piece)
+
+    def _wait_for_the_lake(self, lake: Lake, piece: MessageBatch) -> None:
+        """Until the lake has the piece, so that a death of a committer is blamed on no other. Not for ever: alerts
+        must go on where it is away."""
+        ends = {(piece.topic_id, p): end for p, (_, end) in piece.intervals.items()}
+        deadline = time.monotonic() + _CARE_S
+        while any(lake.settled().get(at, 0) < end for at, end in ends.items()) and time.monotonic() < deadline:
+            lake.raise_if_broken()
+            self._draining.wait(0.01)
 
     def steps(self, shard_id: str, stream: str) -> StreamSteps:
         return self._shards[shard_id].steps[stream]
@@ -283,6 +323,8 @@ class ProcessState:
         if self.lake is not None and now - self._reported_at >= least_pause_s:
             self._reported_at = now
             state.reader.report(self._settled(state))
+            self._poison.passed(self.lake.settled())
+            self.lake.hurry(self._poison.is_careful)
 
     def _settled(self, state: ShardState) -> Positions:
         stream_of = {fact.topic_id: stream for stream, fact in state.facts.items()}
@@ -307,10 +349,18 @@ class ProcessState:
             state.reader.close()
         if self._ownership is not None:
             self._ownership.end()
+        self._poison.ends()
         self._phase = "drained" if drained else "stopped"
         return drained
 
+    def keep_what_was_read(self, timeout_s: float) -> None:
+        """Commit what was read before a position was lost: Kafka may no longer have it."""
+        if self.lake is not None and not self.lake.drain(timeout_s):
+            _LOG.warning("not everything that was read could be committed")
+
     def failed(self, error: BaseException) -> None:
+        if isinstance(error, NO_MESSAGES_FAULT):
+            self._poison.ends()
         self._phase, self._reason = "failed", told(error)
 
     @contextmanager
@@ -326,7 +376,8 @@ class ProcessState:
         """What `run/stream.json` says. Numbers and names only."""
         shards = list(self._shards.values())
         lake = self.__dict__.get("lake")
-        reason = self._reason or (lake.waiting_for if lake else None) or ""
+        trouble = next((shard.reader.trouble for shard in shards if shard.reader.trouble), None)
+        reason = self._reason or trouble or (lake.waiting_for if lake else None) or ""
         read = {at: offset for shard in shards for at, offset in shard.reader.positions.items()}
         ends = {at: end for shard in shards for at, end in shard.reader.ends().items()}
         done = {at: offset for shard in shards for at, offset in self._settled(shard).items()} if lake else read
@@ -338,6 +389,7 @@ class ProcessState:
             "end": _by_stream(ends),
             "lag": sum(max(0, end - done.get(at, 0)) for at, end in ends.items()) if ends else None,
             "counts": dict(self._counts),
+            "poison": {"suspected": self._poison.suspected, "convicted": self._poison.convicted},
             "partitions": self._ownership.said() if self._ownership else None,
             "alerts": dict(self.producer.sent) if "producer" in self.__dict__ else {},
             "lake": lake.status() if lake else None,

@@ -78,7 +78,7 @@ class ReadPartitions(beam.DoFn):
             if not batches or not tracker.try_claim(state.reader.positions):
                 break
             for batch in batches:
-                yield shard.id, StreamBatch(batch)
+                yield from ((shard.id, piece) for piece in process.pieces(state, batch))
             read, wait_s, linger_s = read + taken, 0.0, 0.0
             if taken < BATCH_MESSAGES:
                 break
@@ -95,7 +95,8 @@ class Apply(beam.DoFn):
         shard_id, batch = element
         process = process_state(self._settings)
         with process.noting_failure():
-            done = getattr(process.steps(shard_id, batch.messages.stream), self._step)(batch)
+            step = getattr(process.steps(shard_id, batch.messages.stream), self._step)
+            done = batch if batch.is_set_aside else step(batch)
         yield shard_id, done
 
 

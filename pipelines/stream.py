@@ -22,18 +22,18 @@ import pipelines.lean_beam  # noqa: F401  (before anything of Beam)
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.outages import told
+from pipelines.outages import NO_MESSAGES_FAULT, told
 from pipelines.runner import EmbeddedRunner
 from pipelines.source import Shard, SourceError
 from pipelines.state import ProcessState, process_state
 from pipelines.steps import Apply, DecideAndSendAlerts, Element, HandToLake, ReadPartitions
-from warehouse.offsets import OffsetsError
 from warehouse.settings import SettingError, Settings
 
 _LOG = logging.getLogger(__name__)
 
 EXIT_DRAINED, EXIT_FAILED, EXIT_SETTINGS, EXIT_POSITIONS = 0, 1, 2, 3
-"""3: positions do not fit (loss, gap, missing vector): starting again does not help, a person has to decide."""
+"""3: positions or keys do not fit (loss, gap, missing vector, another vault): starting again does not help, a person
+has to decide."""
 DRAIN_S = 50.0
 
 
@@ -109,7 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.stream", description=__doc__)
     parser.add_argument("--until-end", action="store_true", help="end when what the topics hold now has been read")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
+    )
     for chatty in ("apache_beam", "pyiceberg"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Thousands of messages live at a time: with its usual thresholds the collector would hardly ever rest.
@@ -138,7 +140,9 @@ def _serve(settings: Settings, until_end: bool) -> int:
         cause = state.failure or error
         state.failed(cause)
         _LOG.error("the stream ends: %s", told(cause))
-        return EXIT_POSITIONS if isinstance(cause, OffsetsError | SourceError) else EXIT_FAILED
+        if isinstance(cause, SourceError):
+            state.keep_what_was_read(DRAIN_S)
+        return EXIT_POSITIONS if isinstance(cause, NO_MESSAGES_FAULT) else EXIT_FAILED
     finally:
         status.write()
 

@@ -6,11 +6,14 @@ Does not hold: what a step computes (one module each).
 
 from __future__ import annotations
 
-from pipelines.batch import MessageBatch, StreamBatch
+from dataclasses import replace
+
+from pipelines.batch import MessageBatch, Reject, StreamBatch
 from pipelines.decode.json import JsonDecoder
 from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions, deduplicate
 from pipelines.known_outcomes import KnownOutcomes
 from pipelines.normalise import normalise
+from pipelines.poison import emptied
 from pipelines.pseudonymise import pseudonymise
 from pipelines.validate import validate
 from warehouse.contract import StreamContract
@@ -45,6 +48,12 @@ class StreamSteps:
 
     def deduplicate(self, batch: StreamBatch) -> StreamBatch:
         return deduplicate(batch, self._first_positions, self._contract, self._known)
+
+    def set_aside(self, messages: MessageBatch) -> StreamBatch:
+        """Messages that end the process, as rejects of which no step sees more than the position."""
+        blank = self.all(emptied(messages))
+        rejects = tuple(Reject(index, "read", "poison") for index in range(len(messages)))
+        return replace(blank, messages=messages, rejects=rejects, is_set_aside=True)
 
     def all(self, messages: MessageBatch) -> StreamBatch:
         """Every step in the graph's order."""

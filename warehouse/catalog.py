@@ -65,6 +65,19 @@ def ensure_namespace(catalog: Catalog, namespace: str) -> None:
         catalog.create_namespace(namespace)
 
 
+def pinned_property(catalog: Catalog, namespace: str, name: str, value: str) -> str:
+    """A property of the namespace that is set once and never changed: what stands there, `value` if nothing did.
+
+    Raises `StoreUnavailableError` if the catalog does not answer.
+    """
+    try:
+        if name not in catalog.load_namespace_properties((namespace,)):
+            catalog.update_namespace_properties((namespace,), updates={name: value})
+        return catalog.load_namespace_properties((namespace,))[name]
+    except (SQLAlchemyError, RESTError, RequestException, OSError) as error:
+        raise StoreUnavailableError(f"the catalog does not answer ({type(error).__name__})") from error
+
+
 def create_table(
     catalog: Catalog, namespace: str, contract: TableContract, lock: AbstractContextManager[None]
 ) -> Table:

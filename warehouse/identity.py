@@ -43,6 +43,11 @@ def subject_token(key: bytes, system: str, identifier: str, epoch: int = FIRST_E
     return base64.b32encode(digest).decode().rstrip("=").lower()
 
 
+def key_fingerprint(key: bytes) -> str:
+    """What tells a token key from another and says nothing else of it: 16 hexadecimal digits."""
+    return hmac.digest(key, b"wardstream token key", "sha256").hex()[:16]
+
+
 class Tokenizer:
     """Tokens of one identifier system, remembered in memory for the identifiers seen of late."""
 

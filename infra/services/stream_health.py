@@ -17,6 +17,9 @@ SILENT_SECONDS = 15.0
 STARTING_SECONDS = 240.0
 STALLED_SECONDS = 90.0
 DEATHS_IN_PLACE = 3
+STREAM_DEATHS_IN_PLACE = 6
+"""The stream looks for a message that ends it after three; each time it narrows the search counts as progress."""
+
 READ = "read of "
 """Marks the positions that were read, beside those that are settled in the lake."""
 
@@ -58,7 +61,11 @@ def parse_report(said: Mapping[str, object]) -> StreamReport:
         state=str(said.get("state", "")),
         reason=str(said.get("reason") or ""),
         lag=lag if isinstance(lag, int) else None,
-        positions={**_positions(said.get("next")), **_positions(said.get("read"), READ)},
+        positions={
+            **_positions(said.get("next")),
+            **_positions(said.get("read"), READ),
+            **_narrowed(said.get("poison")),
+        },
     )
 
 
@@ -120,6 +127,13 @@ def advance(highest: dict[tuple[str, str], int], positions: Positions) -> bool:
     higher = {key: offset for key, offset in positions.items() if offset > highest.get(key, -1)}
     highest.update(higher)
     return bool(higher)
+
+
+def _narrowed(poison: object) -> dict[tuple[str, str], int]:
+    """How far the search for a message that ends the stream has come, as a position that rises."""
+    if not isinstance(poison, Mapping) or not poison.get("suspected"):
+        return {}
+    return {("poison", str(poison.get("convicted"))): (1 << 40) - int(poison["suspected"])}
 
 
 def _positions(nested: object, mark: str = "") -> dict[tuple[str, str], int]:

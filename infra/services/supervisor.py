@@ -25,7 +25,14 @@ from infra.services.ports import PortTakenError
 from infra.services.prism import PrismError
 from infra.services.processes import Child, ChildError
 from infra.services.store import StoreVersionError
-from infra.services.stream_health import DEATHS_IN_PLACE, DeathCount, ProgressWatch, StreamReport, read_report
+from infra.services.stream_health import (
+    DEATHS_IN_PLACE,
+    STREAM_DEATHS_IN_PLACE,
+    DeathCount,
+    ProgressWatch,
+    StreamReport,
+    read_report,
+)
 from warehouse.settings import SettingError, Settings
 
 _LOG = logging.getLogger(__name__)
@@ -36,7 +43,7 @@ STABLE_SECONDS = 60.0
 """A part other than the stream that lived this long has got on; its next death is the first again."""
 
 LONGEST_PAUSE_SECONDS = 30.0
-EXIT_STREAM_SETTINGS = 2
+EXIT_STREAM_SETTINGS, EXIT_STREAM_POSITIONS = 2, 3
 SETTLED = ("up", "done")
 STOP_ORDER = (("stream",), ("dagster-daemon", "dagster-web", "dagster-code", "contracts", "prism"), ("store", "kafka"))
 
@@ -270,12 +277,19 @@ class Supervisor:
             self._move(watched, "drained", "drained because it was asked to by somebody else")
             return
         deaths = self._count_death(watched)
-        if deaths >= DEATHS_IN_PLACE or (watched.part.name == "stream" and code == EXIT_STREAM_SETTINGS):
-            self._move(watched, "stopped", f"{why} ({deaths} deaths without progress)")
+        is_stream = watched.part.name == "stream"
+        most = STREAM_DEATHS_IN_PLACE if is_stream and code != EXIT_STREAM_POSITIONS else DEATHS_IN_PLACE
+        if deaths >= most or (is_stream and code == EXIT_STREAM_SETTINGS):
+            self._move(watched, "stopped", f"{self._last_words(watched) or why} ({deaths} deaths without progress)")
             return
         watched.restarts += 1
         watched.restart_at = self._clock() + min(LONGEST_PAUSE_SECONDS, 2.0 ** (deaths - 1))
         self._move(watched, "restarting", why)
+
+    def _last_words(self, watched: Watched) -> str:
+        """Why the stream ended, where it came to say so itself."""
+        report = self._report() if watched.part.name == "stream" else None
+        return report.reason if report is not None and report.state == "failed" else ""
 
     def _count_death(self, watched: Watched) -> int:
         if watched.part.name == "stream":

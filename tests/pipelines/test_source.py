@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from infra.services import java
 from infra.services.kafka import EmbeddedKafka
@@ -161,6 +161,16 @@ def test_a_topic_that_is_gone_is_noticed_without_a_message(
         admin.delete_topics([topic])[topic].result()
         with pytest.raises(SourceError, match="deleted while it was read"):
             wait_until(lambda: reader.read(0.2, 0.0))
+
+
+def test_partitions_that_were_added_stop_the_reading_and_the_way_out_is_told(settings: Settings, topic: str) -> None:
+    produce(settings, topic, 5)
+    with reading(settings) as reader:
+        read_until(reader, {0: 5})
+        admin = AdminClient(settings.kafka())
+        admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
+        with pytest.raises(SourceError, match="make a new topic"):
+            wait_until(lambda: produce(settings, topic, 1) or reader.read(0.2, 0.0) and None)
 
 
 def test_a_broker_that_is_away_is_named_until_it_answers_again(
