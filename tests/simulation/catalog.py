@@ -94,6 +94,7 @@ class Tables:
         self.earlier: dict[str, State] = {}
         self.late: list[Callable[[], Any]] = []
         self.faults = Faults()
+        self.served_stale = False
         self.io = SimulatedIO(store)
         self.quiet_io = SimulatedIO(store.quiet())
 
@@ -108,6 +109,7 @@ class Tables:
 
     def snapshot_of(self, name: str) -> State:
         if self.faults.stale_reads and name in self.earlier:
+            self.served_stale = True
             return self.earlier[name]
         return self.states[name]
 

@@ -196,6 +196,8 @@ class Judge:
             return f"{kind}: vector lost"
         if kind == "GapError" and self._without_vector():
             return f"{kind}: vector lost"
+        if kind in ("GapError", "VectorMissingError") and self.tables.served_stale:
+            return f"{kind}: stale read"
         raise Wrong(f"{process.name} stopped without a reason: {kind}: {error}") from error
 
     def _overtaken(self) -> bool:
