@@ -23,7 +23,14 @@ def test_two_owners_of_the_same_partitions(settings, build):
     with Deployment(settings) as deployment:
         streams, ward = Streams(deployment), Ward(deployment)
         ward.play_part()
-        twins = [streams.start(*build, WARDSTREAM_COMMIT_SECONDS="0.1") for _ in range(2)]
+        twins = [
+            streams.start(
+                *build,
+                WARDSTREAM_COMMIT_SECONDS="0.1",
+                WARDSTREAM_COORDINATION_URI=f"sqlite:///{settings.home / name}.sqlite",  # neither knows of the other
+            )
+            for name in ("one", "other")
+        ]
         for _ in range(6):
             ward.play_part()
         for twin in twins:

@@ -144,12 +144,14 @@ def _ends(facts: dict[str, TopicFacts]) -> dict[str, dict[str, int]]:
 
 
 class Ward:
-    """Four patients, in parts of ten minutes: 1 is ill from minute 12 on, 2 for a while in minute 5, the others are
-    well; the oximeter of 3 is fifty minutes ahead."""
+    """Four patients, one a partition, in parts of ten minutes: one is ill from minute 12 on, another for a while in
+    minute 5, the others are well; one oximeter is fifty minutes ahead."""
+
+    ILL, ILL_FOR_A_WHILE, AHEAD, WELL = 9, 10, 5, 11
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._began_ms = int(time.time() * 1000) - 50 * MINUTE_MS
+        self._began_ms = int(time.time() * 1000) - 120 * MINUTE_MS
         self._parts = 0
 
     def play_part(self) -> None:
@@ -159,7 +161,7 @@ class Ward:
 
     def _events(self, part: int) -> Iterator[Event]:
         for second in range(part * PART_MINUTES * 60, (part + 1) * PART_MINUTES * 60, 15):
-            for patient in (1, 2, 3, 4):
+            for patient in (self.ILL, self.ILL_FOR_A_WHILE, self.AHEAD, self.WELL):
                 for code, unit in (("8867-4", "/min"), ("59408-5", "%"), ("9279-1", "/min")):
                     reading = self._reading(patient, code, unit, second)
                     yield _event(reading, "row")
@@ -167,10 +169,10 @@ class Ward:
                         yield _event(reading, "duplicate")
 
     def _reading(self, patient: int, code: str, unit: str, second: int) -> Reading:
-        ill = (patient == 1 and second >= 720) or (patient == 2 and 300 <= second < 360)
+        ill = (patient == self.ILL and second >= 720) or (patient == self.ILL_FOR_A_WHILE and 300 <= second < 360)
         well, unwell = {"8867-4": (80.0, 140.0), "59408-5": (97.0, 93.0), "9279-1": (15.0, 22.0)}[code]
         event_ms = self._began_ms + second * 1000
-        if patient == 3 and code == "59408-5":
+        if patient == self.AHEAD and code == "59408-5":
             event_ms = int(time.time() * 1000) + 50 * MINUTE_MS
         value = unwell if ill else well
         event_id = f"{self._began_ms}-{patient}-{code}-{second}"
