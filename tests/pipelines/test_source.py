@@ -170,7 +170,7 @@ def test_partitions_that_were_added_stop_the_reading_and_the_way_out_is_told(set
         admin = AdminClient(settings.kafka())
         admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
         with pytest.raises(SourceError, match="make a new topic"):
-            wait_until(lambda: produce(settings, topic, 1) or reader.read(0.2, 0.0) and None)
+            wait_until(lambda: produce(settings, topic, 1) or (reader.read(0.2, 0.0) and None))
 
 
 def test_a_broker_that_is_away_is_named_until_it_answers_again(
