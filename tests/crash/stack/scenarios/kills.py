@@ -13,6 +13,7 @@ BRISK = {"WARDSTREAM_COMMIT_SECONDS": "0.5"}
 LONGEST_LIFE_S = 5.0
 STREAM_KILLS, SERVER_KILLS = 3, 2
 TAKEN_OVER_S = 120.0
+MISSED_S = 2.0
 
 
 def disjoint_streams_killed(site: Site, chance: Random) -> Ending:
@@ -35,14 +36,21 @@ def pair(site: Site, rivals: bool = False) -> list[StreamProcess]:
 
 
 def _streams_killed(site: Site, chance: Random, streams: list[StreamProcess]) -> Ending:
-    site.run(streams)
+    """Wards play at every kill and for a while beyond, not through the whole of a start: a slow machine would pile up
+    messages that show nothing more."""
+    site.start(streams)
     for _ in range(STREAM_KILLS):
-        time.sleep(chance.uniform(1.5, LONGEST_LIFE_S))
+        site.play()
+        time.sleep(chance.uniform(3.0, LONGEST_LIFE_S))
         struck = streams if chance.random() < 0.3 else [chance.choice(streams)]
         for stream in struck:
             site.kill(stream)
         restarted = time.monotonic()
-        site.start(struck)
+        for stream in struck:
+            stream.start()
+        time.sleep(MISSED_S)
+        site.stop_playing()
+        site.wait_running(struck)
     site.settle(restarted, streams)
     return exact(site)
 
