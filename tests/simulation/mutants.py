@@ -150,11 +150,6 @@ def with_half_a_file_believed(world: World) -> StandIns:
     ]
 
 
-def with_derived_repeats(world: World) -> StandIns:
-    """A derived append whose outcome cannot be told is sent again."""
-    return [(commit, "_tells", lambda line, parent: True), (commit._Landing, "_found_in", lambda landing, head: False)]
-
-
 def on_a_catalog_that_takes_stale_heads(world: World) -> StandIns:
     """Not the product but the catalog is broken: it lets the last writer win."""
     world.tables.faults.accepts_stale = True
