@@ -24,7 +24,8 @@ from tests.oracle.oracle import judge
 REASON = "poison"
 MARKER = "WARD-OF-THE-POISON"
 """Also in poisoned/sitecustomize.py, which nobody may import: it changes the process that does."""
-ISOLATED_S = 300.0
+ISOLATED_S = 900.0
+"""Each narrowing costs a death, a start and the supervisor's pause before it."""
 
 
 def poison_batch(site: Site, chance: Random) -> Ending:
