@@ -217,7 +217,7 @@ class StreamProcess(Process):
             held = held or [steps.all(messages) for messages in reader.read(0.1)]
             held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
             lake.draining.wait(0.05)
-            if lake.met({(topic_id, p): offset for (_, p), offset in reader.positions.items()}):
+            if not held and lake.met({(topic_id, p): offset for (_, p), offset in reader.positions.items()}):
                 return
 
 
