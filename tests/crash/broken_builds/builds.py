@@ -77,7 +77,7 @@ def files_deleted_after_an_unknown_outcome(patch: Patch = setattr) -> None:
     patch(commit._Session, "swap", swap_or_delete)
 
 
-def an_answer_is_lost(patch: Patch = setattr, table: str = "vitals", nth: int = 2) -> None:
+def an_answer_is_lost(patch: Patch = setattr, table: str = "vitals", nth: int = 1) -> None:
     """No broken build but a fault for one: the n-th commit to a table lands, and nobody is told."""
     ask, asked = SqlCatalog.commit_table, [0]
 

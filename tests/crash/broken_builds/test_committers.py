@@ -78,7 +78,7 @@ def test_a_writer_that_is_overtaken_by_its_twin(settings, monkeypatch, broken):
 @pytest.mark.parametrize("broken", [False, True], ids=["the product", "files deleted after an unknown outcome"])
 def test_a_commit_whose_answer_is_lost(settings, monkeypatch, broken):
     identifier = table_of(settings)
-    builds.an_answer_is_lost(monkeypatch.setattr, nth=1)
+    builds.an_answer_is_lost(monkeypatch.setattr)
     if broken:
         builds.files_deleted_after_an_unknown_outcome(monkeypatch.setattr)
     table = FencedTable(open_catalog(settings), identifier, writer="test", patience_seconds=0.2)
