@@ -368,6 +368,7 @@ class Site:
             raise TimeoutError(f"{error}; lag {self.lag(streams)}\n{words}") from None
         self.tally.recovered_s.append(time.monotonic() - healed_at)
         _LOG.info("lag 0 after %.1f s", self.tally.recovered_s[-1])
+        self.wait_running(streams)  # one may have been stood in for while it was still starting
         self.drain(streams)
 
     def drain(self, streams: list[StreamProcess]) -> None:

@@ -30,7 +30,8 @@ def spark_compacts_and_expires(site: Site, chance: Random) -> Ending:
         done = _spark(site, "vitals", step)
         site.tally.notes.append(f"Spark: {step} ended with {done.returncode}: {done.stdout.strip()[-200:]}")
         if done.returncode:
-            return Ending(RED, f"Spark could not {step}: {done.stderr[-1500:]}")
+            said = [line for line in done.stderr.splitlines() if "xception" in line or "rror" in line]
+            return Ending(RED, f"Spark could not {step}: " + "\n".join(said[:12]))
     return after_a_change(site, streams)
 
 
