@@ -51,6 +51,7 @@ class Proxy:
         self._chance = random.Random(f"proxy/{seed}")
         self._mode = Mode()
         self._open: set[StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy {port}", daemon=True)
@@ -71,7 +72,8 @@ class Proxy:
         self._run(self._abort_all())
 
     def close(self) -> None:
-        self._run(self._close())
+        """Listen no longer, end all connections and the thread."""
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
@@ -97,12 +99,21 @@ class Proxy:
             self._server = None
         await self._abort_all()
 
+    async def _end(self) -> None:
+        await self._close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
     async def _abort_all(self) -> None:
         for writer in list(self._open):
             writer.transport.abort()
 
     async def _serve(self, client: StreamReader, to_client: StreamWriter) -> None:
         self._open.add(to_client)
+        if task := asyncio.current_task():
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         to_server = None
         try:
             await self._thawed()
@@ -112,10 +123,12 @@ class Proxy:
                 asyncio.create_task(self._forward(client, to_client, to_server, waiting)),
                 asyncio.create_task(self._give_back(server, to_client, waiting)),
             )
-            _, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
         except OSError:
             self.counts["server not reached"] += 1
         finally:

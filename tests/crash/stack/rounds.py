@@ -120,11 +120,11 @@ class Sums:
         return json.dumps([asdict(r) for r in self.rounds], indent=1)
 
 
-def play_round(stack: Stack, name: str, number: int, seed: int) -> Round:
+def play_round(stack: Stack, name: str, number: int, seed: int, brief: bool = False) -> Round:
     """One round on a fresh site; the stack is healed afterwards. What a scenario raises is its red ending."""
     chance = random.Random(f"{seed}/{name}/{number}")
     began, lost_before = time.monotonic(), stack.answers_lost
-    with Site(stack, chance.randrange(1 << 20)) as site:
+    with Site(stack, chance.randrange(1 << 20), brief) as site:
         try:
             ending = SCENARIOS[name].play(site, chance)
         except Exception as error:  # whatever it is, the other rounds are wanted too

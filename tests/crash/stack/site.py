@@ -177,10 +177,11 @@ class Tally:
 
 
 class Site:
-    """Topics, tables, wards and streams of one round. Ends its processes on exit."""
+    """Topics, tables, wards and streams of one round. Ends its processes on exit. `brief` asks scenarios for their
+    short form: one kill, little trouble."""
 
-    def __init__(self, stack: Stack, seed: int) -> None:
-        self.stack, self.seed = stack, seed
+    def __init__(self, stack: Stack, seed: int, brief: bool = False) -> None:
+        self.stack, self.seed, self.brief = stack, seed, brief
         self.settings = stack.settings()
         self.settings.home.mkdir(parents=True, exist_ok=True)
         self.tally = Tally()

@@ -34,7 +34,7 @@ def stack() -> Iterator[Stack]:
     ],
 )
 def test_a_stack_under_fire_loses_nothing_doubles_nothing_or_says_that_it_stopped(stack, scenario, ending):
-    done = play_round(stack, scenario, 0, SEED)
+    done = play_round(stack, scenario, 0, SEED, brief=True)
     assert done.ending.kind == ending, f"{describe(done)}\n{done.ending.words}"
     if scenario == "catalog-answers-lost":
         assert done.answers_lost

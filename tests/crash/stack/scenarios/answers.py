@@ -11,7 +11,7 @@ from tests.crash.stack.proxy import Proxy
 from tests.crash.stack.scenarios.kills import pair
 from tests.crash.stack.site import Site
 
-TROUBLED_S = (15.0, 20.0)
+TROUBLED_S, BRIEFLY_TROUBLED_S = (15.0, 20.0), 8.0
 
 
 def catalog_answers_lost(site: Site, chance: Random) -> Ending:
@@ -59,7 +59,7 @@ def _troubled(site: Site, chance: Random, where: Proxy, mode: str, share: float,
     time.sleep(chance.uniform(1.0, 3.0))
     before = sum(where.counts.values())
     where.set(mode, share, only_acts)
-    time.sleep(chance.uniform(*TROUBLED_S))
+    time.sleep(BRIEFLY_TROUBLED_S if site.brief else chance.uniform(*TROUBLED_S))
     site.revive(streams)
     where.set(proxy.PASS)
     healed = time.monotonic()

@@ -39,7 +39,7 @@ def _streams_killed(site: Site, chance: Random, streams: list[StreamProcess]) ->
     """Wards play at every kill and for a while beyond, not through the whole of a start: a slow machine would pile up
     messages that show nothing more."""
     site.start(streams)
-    for _ in range(STREAM_KILLS):
+    for _ in range(1 if site.brief else STREAM_KILLS):
         site.play()
         time.sleep(chance.uniform(3.0, LONGEST_LIFE_S))
         struck = streams if chance.random() < 0.3 else [chance.choice(streams)]
