@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "sql"
@@ -39,6 +40,11 @@ class NamedQuery:
     units: str
     asked_by: str
     sql: str
+
+    def parameters(self, asked_at: datetime) -> dict[str, datetime] | None:
+        """What `Analytics.query` must be given with `sql`: the moment (with a zone) that ages are counted to, where the
+        statement counts any; else None."""
+        return {"asked_at": asked_at} if "$asked_at" in self.sql else None
 
 
 def named_queries(folder: Path = FOLDER) -> dict[str, NamedQuery]:

@@ -1,4 +1,4 @@
-"""How rows are shown: an aligned table for people; CSV, JSON, Parquet or Arrow for programs.
+"""How rows are shown: an aligned table or a field a line for people; CSV, JSON, Parquet or Arrow for programs.
 
 Holds: the formats. Text for people is shown without control characters: what a device sent must not steer a terminal.
 Does not hold: where the rows come from.
@@ -26,6 +26,23 @@ SHOWN_WIDTH = 60
 def table(answer: Answer) -> bytes:
     """Aligned columns, the first `SHOWN_ROWS` rows; longer values are cut and end in …."""
     return (_aligned(answer.table) + "\n").encode()
+
+
+def fields(answer: Answer) -> bytes:
+    """One field a line with its whole value, a blank line between rows."""
+    names = [printable(name) for name in answer.table.column_names]
+    width = max(map(len, names), default=0)
+    blocks = (
+        "".join(f"{name:{width}}  {_text(value)}\n" for name, value in zip(names, row.values(), strict=True))
+        for row in _rows(answer.table)
+    )
+    return "\n".join(blocks).encode()
+
+
+def is_cut(answer: Answer) -> bool:
+    """Whether `table` leaves out the end of a value."""
+    shown = _rows(answer.table.slice(0, SHOWN_ROWS))
+    return any(len(_text(value)) > SHOWN_WIDTH for row in shown for value in row.values())
 
 
 def csv_rows(answer: Answer) -> bytes:
@@ -70,6 +87,7 @@ def arrow(answer: Answer) -> bytes:
 
 FORMATS: dict[str, Callable[[Answer], bytes]] = {
     "table": table,
+    "line": fields,
     "csv": csv_rows,
     "json": json_object,
     "parquet": parquet,
@@ -111,13 +129,17 @@ def _instant(moment: date) -> str:
     return moment.isoformat().replace("+00:00", "Z") if isinstance(moment, datetime) else moment.isoformat()
 
 
+def aligned(names: list[str], cells: list[list[str]], right: list[bool]) -> list[str]:
+    """Lines of a table: the names, a rule, the rows; columns marked in `right` end at one place. Nothing is wrapped."""
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    rule: list[str] = ["─" * width for width in widths]
+    return [_line(row, widths, right) for row in [names, rule, *cells]]
+
+
 def _aligned(rows: pa.Table) -> str:
     names = [printable(name) for name in rows.column_names]
     cells = [[_cell(value) for value in row.values()] for row in _rows(rows.slice(0, SHOWN_ROWS))]
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    right = [_is_number(field.type) for field in rows.schema]
-    rule: list[str] = ["─" * width for width in widths]
-    lines = [_line(row, widths, right) for row in [names, rule, *cells]]
+    lines = aligned(names, cells, [_is_number(field.type) for field in rows.schema])
     if rows.num_rows > SHOWN_ROWS:
         lines.append(f"… {rows.num_rows - SHOWN_ROWS:,} more rows; --format csv prints all")
     return "\n".join(lines)
@@ -131,13 +153,17 @@ def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _cell(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return "·"
     if isinstance(value, float):
         return f"{value:.6g}"
     shown = json_value(value)
-    text = printable(shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False))
+    return printable(shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False))
+
+
+def _cell(value: Any) -> str:
+    text = _text(value)
     return text if len(text) <= SHOWN_WIDTH else text[: SHOWN_WIDTH - 1] + "…"
 
 

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from infra.cli.reach import unreachable
+
 if TYPE_CHECKING:
     from warehouse.settings import Settings
     from warehouse.verification.plan import Plan, Subject
@@ -41,6 +43,8 @@ def verify_subject(subject: Subject, plan: Plan, *, as_json: bool = False) -> in
     from warehouse.verification.verification import CatalogUnreachableError
     from warehouse.verification.verification import verify as verified
 
+    if reason := unreachable(subject.settings):
+        return _no_verdict(subject.settings, "store", reason, "not up", as_json)
     began = time.monotonic()
     try:
         verdict = verified(subject, plan, _tell)
@@ -116,7 +120,12 @@ def _unreachable(settings: Settings, part: str, error: str, as_json: bool) -> in
         return WRONG_SETTING
     embedded = settings.embedded_s3 if part == "store" else settings.embedded_catalog
     remedy = "`wardstream up` starts it" if embedded else "look whether it runs, and at its address and credentials"
-    _tell(f"the {part} at {_places(settings)[part]} cannot be used ({error}): {remedy}")
+    line = f"the {part} at {_places(settings)[part]} cannot be used ({error}): {remedy}"
+    return _no_verdict(settings, part, line, error, as_json)
+
+
+def _no_verdict(settings: Settings, part: str, line: str, error: str, as_json: bool) -> int:
+    _tell(line)
     if as_json:
         print(json.dumps({"verdict": "unreachable", "part": part, "error": error, **_places(settings)}))
     return NO_VERDICT

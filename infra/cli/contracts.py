@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.cli.reach import LAKE_AND_BROKER, unreachable
+
 if TYPE_CHECKING:
     from infra.planning.contracts import ContractsPlan
     from warehouse.settings import Settings
@@ -22,6 +24,8 @@ def plan(settings: Settings, *, as_json: bool = False) -> int:
     """Show what `apply` would do. 1 if it would refuse something."""
     from infra.planning import contracts
 
+    if reason := unreachable(settings, LAKE_AND_BROKER):
+        return _tell(reason, UNREACHABLE)
     try:
         planned = contracts.plan(settings)
     except contracts.PlanningError as failure:
@@ -36,6 +40,8 @@ def apply(settings: Settings, *, dry_run: bool = False, as_json: bool = False) -
 
     if dry_run:
         return plan(settings, as_json=as_json)
+    if reason := unreachable(settings, LAKE_AND_BROKER):
+        return _tell(reason, UNREACHABLE)
     try:
         receipt = contracts.apply(settings, progress=_silent if as_json else print)
     except contracts.PlanningError as failure:
@@ -89,5 +95,9 @@ def _silent(line: str) -> None:
 def _failed(failure: Exception) -> int:
     from infra.planning.contracts import UnreachableError
 
-    print(f"wardstream: {failure}", file=sys.stderr)
-    return UNREACHABLE if isinstance(failure, UnreachableError) else REFUSED
+    return _tell(str(failure), UNREACHABLE if isinstance(failure, UnreachableError) else REFUSED)
+
+
+def _tell(line: str, code: int) -> int:
+    print(f"wardstream contracts: {line}", file=sys.stderr)
+    return code

@@ -166,14 +166,16 @@ def sql(
     named: Annotated[str | None, typer.Option(help="A kept question by its name.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the kept questions.")] = False,
     as_of: Annotated[str | None, typer.Option(help="What was known at this time (ISO 8601).")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv, json, parquet or arrow.")] = "table",
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, line, csv, json, parquet or arrow.", show_default="table")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the lake: a statement, a kept question, or without either a shell."""
+    """Ask the lake: a statement, a kept question, or a shell."""
     from infra.cli import sql as asking
 
-    form = "json" if as_json else form
-    raise typer.Exit(asking.sql(settings(), statement, named=named, list_named=listed, as_of=as_of, format=form))
+    code = asking.sql(settings(), statement, named=named, list_named=listed, as_of=as_of, format=form, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @rejects_app.command("list")

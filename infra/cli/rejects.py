@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
+from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ def list_rejects(
     Returns the exit code.
     """
     chosen = {"stream": stream, "reason": reason, "since": since}
-    return _outcome(lambda: _list(settings, chosen, limit, as_json))
+    return _outcome(settings, lambda: _list(settings, chosen, limit, as_json))
 
 
 def show_reject(
@@ -89,27 +90,32 @@ def show_reject(
     code.
     """
     position = {"stream": stream, "partition": partition, "offset": offset}
-    return _outcome(lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
+    return _outcome(settings, lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
 
 
-def _outcome(act: Callable[[], None]) -> int:
+def _outcome(settings: Settings, act: Callable[[], None]) -> int:
     from warehouse.analytics import LakeUnavailable, StatementFailed
     from warehouse.audit import AuditError
     from warehouse.identity import SealError
     from warehouse.statement_guard import StatementRefused
     from warehouse.vault import VaultError, VaultUnavailableError
 
+    if reason := unreachable(settings):
+        return _tell(reason, UNAVAILABLE)
     try:
         act()
     except (NotShownError, StatementRefused, StatementFailed, SealError, VaultError, AuditError) as error:
-        print(f"wardstream rejects: {error}", file=sys.stderr)
-        return REFUSED
+        return _tell(str(error), REFUSED)
     except (LakeUnavailable, VaultUnavailableError) as error:
-        print(f"wardstream rejects: {error}", file=sys.stderr)
-        return UNAVAILABLE
+        return _tell(str(error), UNAVAILABLE)
     except KeyboardInterrupt:
         return INTERRUPTED
     return SHOWN
+
+
+def _tell(line: str, code: int) -> int:
+    print(f"wardstream rejects: {line}", file=sys.stderr)
+    return code
 
 
 def _list(settings: Settings, chosen: Mapping[str, Any], limit: int, as_json: bool) -> None:

@@ -4,18 +4,21 @@ Holds: what is asked and printed. Rows go to standard output; everything else (e
 snapshots) to standard error.
 Does not hold: what a statement may say and how it runs (`warehouse/analytics.py`), how rows look (`answers.py`).
 
-Exit codes: 0 answered, 1 refused, failed or not understood, 2 the catalog or the store does not answer, 130 Ctrl-C.
+Exit codes: 0 answered, 1 refused or failed (of a script piped in: its first such statement), 2 an option that cannot
+be used, or a catalog or store that does not answer, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from infra.cli.answers import BINARY, FORMATS, printable
+from infra.cli.answers import BINARY, FORMATS, is_cut, printable
+from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
     from warehouse.analytics import Analytics, Answer
@@ -23,19 +26,30 @@ if TYPE_CHECKING:
     from warehouse.settings import Settings
 
 ANSWERED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 130
+WRONG_USE = 2
+
+Clock = Callable[[], datetime]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
 
 HELP = """a statement ends with ;            @name runs a kept question
 .tables    tables and columns     .named     kept questions
 .as-of T   rows known at T        .as-of     rows known now
-.format F  how rows are shown     .quit      leave"""
+.format F  how rows are shown     .quit      leave
+F is one of table, line (a field a line), csv, json. quit, exit and help do without the dot."""
+_BARE = {"quit": ".quit", "exit": ".quit", "help": ".help"}
 
 
 @dataclass(slots=True)
 class View:
-    """How answers are asked for and shown: the moment of knowledge (None: now) and one of `FORMATS`."""
+    """How answers are asked for and shown: the moment of knowledge (None: now), one of `FORMATS`, the clock."""
 
     as_of: datetime | None = None
     format: str = "table"
+    clock: Clock = field(default=_now)
 
 
 def sql(
@@ -45,26 +59,55 @@ def sql(
     named: str | None = None,
     list_named: bool = False,
     as_of: str | None = None,
-    format: str = "table",
+    format: str | None = None,
+    as_json: bool = False,
+    clock: Clock = _now,
 ) -> int:
     """Answer one statement (`@name` is the kept question of that name), list the kept ones, or open the shell.
 
-    `as_of` is ISO 8601; without a zone it is UTC. `format` is one of `FORMATS`. Returns the exit code.
+    `as_of` is ISO 8601; without a zone it is UTC. `format` is one of `FORMATS`, `as_json` short for `json`. `clock`
+    gives now, with a zone. Returns the exit code.
     """
-    from warehouse.analytics import Analytics
     from warehouse.named_queries import named_queries
 
-    if list_named:
-        print(_listed(named_queries()))
-        return ANSWERED
+    if wrong := _contradiction(statement, named, list_named, format, as_json):
+        return _tell(f"wardstream sql: {wrong}", WRONG_USE)
     try:
-        view = View(moment(as_of) if as_of else None, _known_format(format))
+        view = View(_as_of(as_of), _known_format(format or ("json" if as_json else "table")), clock)
     except ValueError as error:
-        return _refuse(error)
+        return _tell(f"wardstream sql: {error}", WRONG_USE)
+    if list_named:
+        print(_listed_as_json(named_queries()) if view.format == "json" else _listed(named_queries()))
+        return ANSWERED
+    if reason := unreachable(settings):
+        return _tell(f"wardstream sql: {reason}", UNAVAILABLE)
+    asked = statement if named is None else f"@{named.removeprefix('@')}"
+    return _ask(settings, asked, view)
+
+
+def _ask(settings: Settings, asked: str | None, view: View) -> int:
+    from warehouse.analytics import Analytics
+
     with Analytics(settings) as analytics:
-        if statement is None and named is None:
-            return _shell(analytics, view)
-        return _answer(analytics, f"@{named}" if named else str(statement), view)
+        return _shell(analytics, view) if asked is None else _answer(analytics, asked, view)
+
+
+def _contradiction(statement: str | None, named: str | None, listed: bool, form: str | None, as_json: bool) -> str:
+    """Which options cannot stand together; empty where all can."""
+    if statement is not None and named is not None:
+        return "--named and a statement are two questions; give one"
+    if listed and (statement is not None or named is not None):
+        return "--list stands alone; give no statement and no --named"
+    if as_json and form not in (None, "json"):
+        return "--format and --json name two formats; give one"
+    return ""
+
+
+def _as_of(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else moment(text)
+    except ValueError as error:
+        raise ValueError(f"--as-of: {error}") from None
 
 
 def _answer(analytics: Analytics, statement: str, view: View) -> int:
@@ -74,18 +117,17 @@ def _answer(analytics: Analytics, statement: str, view: View) -> int:
     from warehouse.statement_guard import StatementRefused
 
     try:
-        answer = analytics.query(_text(statement), as_of=view.as_of)
+        text, parameters = _question(statement, view)
+        answer = analytics.query(text, as_of=view.as_of, parameters=parameters)
         _write(FORMATS[view.format](answer), binary=view.format in BINARY)
     except StatementRefused as error:
         return _refuse(error, _pointer(statement, error.position))
     except (StatementFailed, UnknownQueryError, BinaryToTerminalError) as error:
         return _refuse(error)
     except LakeUnavailable as error:
-        _tell(f"wardstream sql: {error}")
-        return UNAVAILABLE
+        return _tell(f"wardstream sql: {error}", UNAVAILABLE)
     except KeyboardInterrupt:
-        _tell("interrupted")
-        return INTERRUPTED
+        return _tell("interrupted", INTERRUPTED)
     if view.format == "table":
         _tell(_footer(answer))
     return ANSWERED
@@ -95,11 +137,15 @@ class BinaryToTerminalError(ValueError):
     """Bytes of a file would go to a terminal."""
 
 
-def _text(statement: str) -> str:
+def _question(statement: str, view: View) -> tuple[str, dict[str, datetime] | None]:
+    """The SQL of a statement or kept question, and its parameters."""
     from warehouse.named_queries import named_query
 
     stripped = statement.strip()
-    return named_query(stripped.removeprefix("@").rstrip("; ")).sql if stripped.startswith("@") else statement
+    if not stripped.startswith("@"):
+        return statement, None
+    query = named_query(stripped.removeprefix("@").rstrip("; "))
+    return query.sql, query.parameters(view.as_of or view.clock())
 
 
 def _write(content: bytes, binary: bool) -> None:
@@ -113,7 +159,8 @@ def _write(content: bytes, binary: bool) -> None:
 def _footer(answer: Answer) -> str:
     rows = answer.table.num_rows
     read = ", ".join(f"{name} {snapshot or 'empty'}" for name, snapshot in answer.snapshots.items())
-    return f"{rows:,} {'row' if rows == 1 else 'rows'} in {answer.elapsed_s:.2f} s" + (f" · {read}" if read else "")
+    told = f"{rows:,} {'row' if rows == 1 else 'rows'} in {answer.elapsed_s:.2f} s" + (f" · {read}" if read else "")
+    return f"{told}\nvalues that end in … are cut; --format line shows them whole" if is_cut(answer) else told
 
 
 def _pointer(statement: str, position: int | None) -> str:
@@ -126,7 +173,14 @@ def _pointer(statement: str, position: int | None) -> str:
 
 
 def _listed(queries: dict[str, NamedQuery]) -> str:
-    return "\n".join(f"@{name}\n    {query.question}\n    a row: {query.grain}" for name, query in queries.items())
+    return "\n".join(
+        f"@{name}\n    {query.question}\n    a row: {query.grain}\n    its numbers: {query.units}"
+        for name, query in queries.items()
+    )
+
+
+def _listed_as_json(queries: dict[str, NamedQuery]) -> str:
+    return json.dumps([asdict(query) for query in queries.values()], ensure_ascii=False)
 
 
 def moment(text: str) -> datetime:
@@ -140,7 +194,7 @@ def moment(text: str) -> datetime:
 
 def _known_format(name: str) -> str:
     if name not in FORMATS:
-        raise ValueError(f"format is one of {', '.join(FORMATS)}")
+        raise ValueError(f"--format is one of {', '.join(FORMATS)}")
     return name
 
 
@@ -148,8 +202,8 @@ def _known_format(name: str) -> str:
 
 
 def _shell(analytics: Analytics, view: View) -> int:
-    """Read statements until `.quit` or the end of input. A script piped in ends with its last statement's code, as one
-    given as an argument does."""
+    """Read statements until `.quit` or the end of input. A script piped in goes on after an error, and ends with the
+    code of its first one."""
     if not sys.stdin.isatty():
         return _conversation(analytics, view, _silent_input)
     _tell("read-only; .help shows what there is")
@@ -168,18 +222,34 @@ def _conversation(analytics: Analytics, view: View, read: Callable[[str], str]) 
             _tell("")
             continue
         except EOFError:
-            return _answer(analytics, pending, view) if pending.strip() else code
-        if not pending and line.strip() in (".quit", ".exit"):
-            return code
-        if not pending and line.strip().startswith("."):
-            code = _command(analytics, line.strip(), view)
+            return _first_failure(code, _answer(analytics, pending, view) if pending.strip() else ANSWERED)
+        if command := _dotted(line, bool(pending)):
+            if command == ".quit":
+                return code
+            code = _first_failure(code, _command(analytics, command, view))
+            if pending:
+                _tell("the statement before is still open; ; ends it, Ctrl-C drops it")
             continue
         pending += line + "\n"
         if _is_whole(pending):
-            code = _answer(analytics, pending, view)
+            code = _first_failure(code, _answer(analytics, pending, view))
             pending = ""
         elif not pending.strip():
             pending = ""
+
+
+def _first_failure(before: int, now: int) -> int:
+    return before or now
+
+
+def _dotted(line: str, within: bool) -> str:
+    """The shell's own command in a line, empty for a line of SQL. Within a statement an indented dot belongs to SQL."""
+    text = line.strip().rstrip("; ")
+    if text.lower() in _BARE:
+        return _BARE[text.lower()]
+    if not text.startswith(".") or (within and not line.startswith(".")):
+        return ""
+    return ".quit" if text == ".exit" else text
 
 
 def _is_whole(text: str) -> bool:
@@ -201,8 +271,10 @@ def _command(analytics: Analytics, line: str, view: View) -> int:
             view.as_of = moment(rest) if rest.strip() else None
         elif word == ".format":
             view.format = _known_format(rest.strip())
-        else:
+        elif word == ".help":
             print(HELP)
+        else:
+            raise ValueError(f"unknown: {printable(word)}; .help shows what there is")
     except ValueError as error:
         return _refuse(error)
     return ANSWERED
@@ -234,9 +306,9 @@ def _silent_input(_prompt: str) -> str:
 
 
 def _refuse(error: Exception, pointer: str = "") -> int:
-    _tell(f"wardstream sql: {error}" + (f"\n{pointer}" if pointer else ""))
-    return REFUSED
+    return _tell(f"wardstream sql: {error}" + (f"\n{pointer}" if pointer else ""), REFUSED)
 
 
-def _tell(text: str) -> None:
+def _tell(text: str, code: int = ANSWERED) -> int:
     print(text, file=sys.stderr)
+    return code

@@ -26,6 +26,9 @@ from warehouse.contract import TopicContract
 from warehouse.evolution import Refusal
 from warehouse.settings import Settings
 
+_SILENCE = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
+"""librdkafka's own codes for a broker that was not there to answer."""
+
 ANSWER_SECONDS = 15
 REPLICAS = 3
 
@@ -59,6 +62,11 @@ class Topics:
 
     def __init__(self, settings: Settings) -> None:
         self._address = settings.kafka_bootstrap
+        self._remedy = (
+            "`wardstream status` shows what is up, `wardstream up` starts it"
+            if settings.embedded_kafka
+            else "look whether it runs, and at WARDSTREAM_KAFKA_BOOTSTRAP and WARDSTREAM_KAFKA_OPTIONS"
+        )
         options: dict[str, Any] = settings.kafka(**{"socket.timeout.ms": ANSWER_SECONDS * 1000, "log_level": 2})
         self._admin = AdminClient(options)
 
@@ -125,7 +133,12 @@ class Topics:
             raise self._unreachable(failure) from None
 
     def _unreachable(self, failure: KafkaException) -> BrokerUnreachableError:
-        return BrokerUnreachableError(f"Kafka at {self._address} did not do it: {failure.args[0].name()}")
+        code = failure.args[0].code()
+        if code in _SILENCE:
+            return BrokerUnreachableError(f"Kafka at {self._address} does not answer; {self._remedy}")
+        return BrokerUnreachableError(
+            f"Kafka at {self._address} answered {failure.args[0].name()}; mend that on the broker, or run again"
+        )
 
 
 def plan_topic(

@@ -12,10 +12,13 @@ from warehouse.settings import Settings
 
 def main() -> int:
     """0 when topics and tables are as declared, 1 with the reason on standard error otherwise."""
-    from infra.planning.contracts import apply
+    from infra.planning.contracts import PlanningError, apply
 
     try:
         apply(Settings.from_environment())
+    except PlanningError as error:
+        print(error, file=sys.stderr)
+        return 1
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

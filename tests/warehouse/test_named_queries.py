@@ -81,7 +81,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 # What each question must answer on those rows: some columns of every row.
 EXPECTED: dict[str, list[dict[str, Any]]] = {
-    "vitals_latest": [{"subject_token": "t1", "name": "heart_rate", "numeric_value": 90.0, "age_s": 0.0}],
+    "vitals_latest": [{"subject_token": "t1", "name": "heart_rate", "numeric_value": 90.0, "age_s": 7199.0}],
     "vitals_by_minute": [{"name": "heart_rate", "samples": 2, "mean": 85.0, "unit": "/min"}],
     "alerts_by_rule": [
         {"rule": "news2", "alerts": 3, "withheld_by_cool_down": 1, "withheld_as_expired": 1, "patients": 1}
@@ -98,8 +98,8 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     ],
     "quality_gate": [{"table_name": "vitals", "verdict": "held", "failed": ["expect_x"], "verdicts": 2}],
     "device_health": [
-        {"device_id": "MON-1", "readings": 3, "out_of_range": 1, "flagged_percent": 33.3, "silent_s": 3599.0},
-        {"device_id": "MON-2", "readings": 1, "without_patient": 1, "longest_gap_s": None, "silent_s": 0.0},
+        {"device_id": "MON-1", "readings": 3, "out_of_range": 1, "flagged_percent": 33.3, "silent_s": 7198.0},
+        {"device_id": "MON-2", "readings": 1, "without_patient": 1, "longest_gap_s": None, "silent_s": 3599.0},
     ],
 }
 
@@ -126,18 +126,24 @@ def small(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anal
         yield opened
 
 
+def asked(lake: Analytics, name: str) -> list[dict[str, Any]]:
+    """The answer to a kept question, two hours after the first reading."""
+    query = named_query(name)
+    return lake.query(query.sql, parameters=query.parameters(at(7_200))).table.to_pylist()
+
+
 def test_every_question_has_an_expected_answer():
     assert sorted(EXPECTED) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_runs_on_an_empty_lake(empty: Analytics, name: str):
-    assert empty.query(named_query(name).sql).table.num_rows == 0
+    assert asked(empty, name) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_answers_rightly(small: Analytics, name: str):
-    rows = small.query(named_query(name).sql).table.to_pylist()
+    rows = asked(small, name)
     expected = EXPECTED[name]
     assert [{key: row[key] for key in wanted} for row, wanted in zip(rows, expected, strict=True)] == expected
 

@@ -1,7 +1,7 @@
 -- Which devices fall silent, repeat themselves or measure nonsense?
 -- grain: one row a device
--- units: readings and flags are counts; silent_s in seconds from the device's newest reading to the newest of all;
---        longest_gap_s in seconds between neighbouring readings by event time; UTC
+-- units: readings and flags are counts; silent_s in seconds from the device's newest reading to now, or to
+--        --as-of (below 0: its clock runs ahead); longest_gap_s in seconds between neighbours by event time; UTC
 -- asked by: biomedical engineering
 WITH reading AS (
     SELECT device_id, ward, code, subject_token, quality_flag, event_time,
@@ -19,7 +19,7 @@ SELECT device_id,
        round(100.0 * count(quality_flag) / count(*), 1) AS flagged_percent,
        max(gap_s) AS longest_gap_s,
        max(event_time) AS last_at,
-       epoch(max(max(event_time)) OVER () - max(event_time)) AS silent_s
+       epoch($asked_at::TIMESTAMPTZ - max(event_time)) AS silent_s
 FROM reading
 GROUP BY device_id
 ORDER BY flagged_percent DESC, silent_s DESC, device_id

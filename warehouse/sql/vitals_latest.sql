@@ -1,6 +1,7 @@
 -- Where does every patient stand now?
 -- grain: one row a patient and code, the newest unflagged reading by event time (ties: the later offset)
--- units: numeric_value in the unit of its row; age_s in seconds, from the reading to the newest reading of all
+-- units: numeric_value in the unit of its row; age_s in seconds from the reading to now, or to --as-of (below 0:
+--        the device's clock runs ahead)
 -- asked by: the ward's charge nurse, rounds
 WITH newest AS (
     SELECT subject_token, code, max_by(
@@ -13,6 +14,6 @@ WITH newest AS (
 )
 SELECT subject_token, reading.ward AS ward, name, code, reading.number AS numeric_value, reading.text AS text_value,
        reading.unit AS unit, reading.event_time AS event_time,
-       epoch(max(reading.event_time) OVER () - reading.event_time) AS age_s
+       epoch($asked_at::TIMESTAMPTZ - reading.event_time) AS age_s
 FROM newest LEFT JOIN codes USING (code)
 ORDER BY ward, subject_token, name

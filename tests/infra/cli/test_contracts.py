@@ -33,7 +33,7 @@ def test_plan_shows_what_is_missing_apply_makes_it_and_says_so_once(
 def test_a_part_that_is_down_is_exit_2_and_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     down = replace(settings, catalog_uri="http://127.0.0.1:9")
     assert contracts.plan(down) == contracts.apply(down) == 2
-    assert capsys.readouterr().err.startswith("wardstream: the catalog at http://127.0.0.1:9 does not answer")
+    assert capsys.readouterr().err.startswith("wardstream contracts: the catalog at http://127.0.0.1:9 does not answer")
 
 
 def test_lint_is_silent_about_nothing_and_exits_1_for_anything(

@@ -7,8 +7,9 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -48,9 +49,9 @@ def test_a_statement_is_answered_on_standard_output(settings: Settings, capsys: 
 
 
 def test_a_kept_question_is_asked_by_its_name(settings: Settings, capsys: pytest.CaptureFixture[str]):
-    assert sql(settings, "@vitals_latest", format="json") == 0
+    assert sql(settings, "@vitals_latest", format="json", clock=lambda: NOON) == 0
     by_at = json.loads(capsys.readouterr().out)
-    assert sql(settings, named="vitals_latest", format="json") == 0
+    assert sql(settings, named="vitals_latest", format="json", clock=lambda: NOON) == 0
     by_option = json.loads(capsys.readouterr().out)
     assert by_at["rows"] == by_option["rows"]
     assert by_at["rows"][0]["numeric_value"] == 90.0
@@ -82,8 +83,6 @@ def test_a_refused_statement_is_shown_where_and_ends_in_one(settings: Settings, 
     [
         ({"statement": "SELECT wrad FROM vitals"}, '"wrad" not found'),
         ({"statement": "@nothing"}, "there are alert_latency"),
-        ({"statement": "SELECT 1", "as_of": "yesterday"}, "ISO 8601"),
-        ({"statement": "SELECT 1", "format": "xml"}, "format is one of table, csv"),
     ],
 )
 def test_what_cannot_be_answered_ends_in_one(
@@ -95,6 +94,48 @@ def test_what_cannot_be_answered_ends_in_one(
     assert says in err
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"statement": "SELECT 1", "as_of": "yesterday"}, "--as-of: this is no time in ISO 8601"),
+        ({"statement": "SELECT 1", "as_of": ""}, "--as-of"),
+        ({"statement": "SELECT 1", "format": "xml"}, "--format is one of table, line, csv"),
+        ({"statement": "SELECT 1", "named": "vitals_latest"}, "--named and a statement"),
+        ({"statement": "SELECT 1", "format": "csv", "as_json": True}, "--format and --json"),
+        ({"statement": "SELECT 1", "list_named": True}, "--list stands alone"),
+    ],
+)
+def test_options_that_cannot_be_used_end_in_two_before_anything_is_asked(
+    settings: Settings, asked: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
+):
+    assert sql(dataclasses.replace(settings, catalog_uri="nonsense", s3_endpoint="nowhere"), **asked) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_the_list_of_kept_questions_is_json_where_asked(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    assert sql(settings, list_named=True, as_json=True) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"vitals_latest", "device_health"} < {query["name"] for query in listed}
+    assert all(query["question"] and query["units"] for query in listed)
+
+
+def test_a_kept_question_may_be_named_with_its_at(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    assert sql(settings, named="@vitals_latest", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["rows"]
+
+
+@pytest.mark.parametrize(("name", "column"), [("vitals_latest", "age_s"), ("device_health", "silent_s")])
+def test_ages_are_counted_to_now_or_to_the_moment_asked_for(settings: Settings, name: str, column: str, capsys):
+    def age(**asked: Any) -> float:
+        assert sql(settings, named=name, as_json=True, clock=lambda: NOON + timedelta(hours=2), **asked) == 0
+        return json.loads(capsys.readouterr().out)["rows"][0][column]
+
+    assert age() - age(as_of="2026-11-22T13:00Z") == 3_600
+
+
 def test_a_store_that_is_down_ends_in_two(settings: Settings, capsys: pytest.CaptureFixture[str]):
     down = dataclasses.replace(settings, s3_endpoint="http://127.0.0.1:1")
     assert sql(down, "SELECT * FROM vitals") == 2
@@ -103,15 +144,41 @@ def test_a_store_that_is_down_ends_in_two(settings: Settings, capsys: pytest.Cap
 
 def test_a_shell_goes_on_after_an_error(settings: Settings, type_in, capsys: pytest.CaptureFixture[str]):
     type_in("SELECT count(*) AS n", "FROM vitals;", "", "DROP TABLE vitals;", ".format csv", "@vitals_latest", ".quit")
-    assert sql(settings) == 0
+    assert sql(settings) == 1
     out, err = capsys.readouterr()
     assert out.startswith("n\n─\n2\nsubject_token,ward,name,")
     assert "statement refused: only one SELECT" in err
 
 
-def test_a_script_piped_in_fails_as_its_last_statement_does(settings: Settings, type_in):
-    type_in("SELECT 1;", "SELECT nothing")
+@pytest.mark.parametrize("script", [("SELECT 1;", "SELECT nothing"), ("SELECT nothing;", "SELECT 1;", ".quit")])
+def test_a_script_piped_in_fails_if_any_statement_does(settings: Settings, type_in, script: tuple[str, ...]):
+    type_in(*script)
     assert sql(settings) == 1
+
+
+@pytest.mark.parametrize("word", ["quit", "EXIT", "quit;", ".exit", ".quit"])
+def test_a_shell_is_left_with_or_without_the_dot_also_within_a_statement(settings: Settings, type_in, word, capsys):
+    for opened in ((), ("SELECT 1 AS open",)):
+        type_in(*opened, word, "SELECT 2 AS beyond;")
+        assert sql(settings) == 0
+        assert "beyond" not in capsys.readouterr().out
+
+
+def test_a_command_within_a_statement_is_done_and_the_statement_stays_open(settings: Settings, type_in, capsys):
+    type_in("SELECT ('a')", "  .upper() AS x", ".format csv", "help", ";")
+    assert sql(settings) == 0
+    out, err = capsys.readouterr()
+    assert ".as-of T" in out
+    assert out.endswith("x\nA\n")
+    assert err.count("still open") == 2
+
+
+def test_an_unknown_command_is_said_to_be_unknown(settings: Settings, type_in, capsys):
+    type_in(".foo")
+    assert sql(settings) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "unknown: .foo; .help" in err
 
 
 def test_a_semicolon_in_a_literal_or_comment_ends_nothing(settings: Settings, type_in, capsys):
@@ -185,6 +252,16 @@ def test_a_table_does_not_let_text_steer_the_terminal():
 def test_a_long_answer_says_what_it_leaves_out():
     rows = Answer(pa.table({"n": range(answers.SHOWN_ROWS + 5)}), {}, 0.1)
     assert answers.table(rows).decode().splitlines()[-1] == "… 5 more rows; --format csv prints all"
+
+
+def test_a_cut_value_is_whole_a_field_a_line_and_the_table_says_so(settings: Settings, capsys):
+    statement = f"SELECT '{'x' * 90}' AS long, 1 AS n"
+    assert sql(settings, statement) == 0
+    assert "--format line" in capsys.readouterr().err
+    assert sql(settings, statement, format="line") == 0
+    assert capsys.readouterr() == (f"long  {'x' * 90}\nn     1\n", "")
+    assert answers.fields(ANSWER).decode().splitlines()[:9][-1] == ""
+    assert "\x1b" not in answers.fields(ANSWER).decode()
 
 
 def test_an_answer_without_rows_shows_its_columns():

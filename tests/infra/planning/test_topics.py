@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from infra.planning.topics import ObservedTopic, TopicChange, plan_groups, plan_topic
+from confluent_kafka import KafkaError, KafkaException
+
+from infra.planning.topics import ObservedTopic, TopicChange, Topics, plan_groups, plan_topic
 from warehouse.contract import load_contracts
+from warehouse.settings import Settings
 
 TOPICS = load_contracts().topics()
 VITALS = next(topic for topic in TOPICS if topic.stream == "device.vitals")
@@ -40,3 +43,14 @@ def test_topics_of_a_group_must_be_parted_alike() -> None:
     (refusal,) = plan_groups([*TOPICS, replace(VITALS, stream="iot.patient", partitions=8)])
     assert refusal.subject == "co-partition group patient"
     assert refusal.reason == "has topics of 4 (device.vitals) and 8 (iot.patient) partitions"
+
+
+def test_a_broker_that_is_away_is_named_with_what_to_do_and_no_code_of_a_library() -> None:
+    own = Settings.from_environment({"WARDSTREAM_PORT_BASE": "1024"})
+    sites = Settings.from_environment({"WARDSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:9"})
+    for settings, remedy in ((own, "`wardstream up`"), (sites, "WARDSTREAM_KAFKA_BOOTSTRAP")):
+        topics = Topics(settings)
+        told = str(topics._unreachable(KafkaException(KafkaError(KafkaError._TRANSPORT))))
+        assert told.startswith(f"Kafka at {settings.kafka_bootstrap} does not answer; ")
+        assert remedy in told
+        assert "_TRANSPORT" not in told
