@@ -11,6 +11,8 @@ from tests.crash.stack.site import Site
 from tests.oracle.oracle import Verdict, judge
 
 EXACT, STOPPED, RED = "nothing lost, nothing doubled", "stopped, said so", "RED"
+NOT_RUN = "not run"
+"""The machine lacks what the scenario needs; the words say what."""
 
 
 @dataclass(frozen=True, slots=True)

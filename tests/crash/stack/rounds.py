@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.crash.stack.endings import RED, Ending
+from tests.crash.stack.endings import NOT_RUN, RED, Ending
 from tests.crash.stack.scenarios import answers, clocks, disks, engines, kills, pauses, poison, tables, topics, vault
+from tests.crash.stack.servers import MissingError
 from tests.crash.stack.site import Site, Tally
 from tests.crash.stack.stack import Stack
 
@@ -127,6 +128,8 @@ def play_round(stack: Stack, name: str, number: int, seed: int, brief: bool = Fa
     with Site(stack, chance.randrange(1 << 20), brief) as site:
         try:
             ending = SCENARIOS[name].play(site, chance)
+        except MissingError as error:
+            ending = Ending(NOT_RUN, str(error))
         except Exception as error:  # whatever it is, the other rounds are wanted too
             ending = Ending(RED, f"{type(error).__name__}: {error}")
         finally:

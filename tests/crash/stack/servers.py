@@ -23,7 +23,9 @@ from infra.services.kafka import EmbeddedKafka
 from infra.services.ports import LOOPBACK
 from infra.services.processes import Child, Program
 
-KILLED_S = 10.0
+
+class MissingError(RuntimeError):
+    """This machine lacks something that a scenario needs; the message says what to get."""
 
 
 class Server:
@@ -92,10 +94,6 @@ class TwoDoorKafka(EmbeddedKafka):
         }
 
 
-class DiskError(RuntimeError):
-    """A disk of limited size cannot be had here; the message says what it takes."""
-
-
 class Disk:
     """A folder on a small tmpfs of its own, to be filled to the last byte and freed again. Needs root."""
 
@@ -116,9 +114,9 @@ class Disk:
             self.mounted = False
 
     def fill(self) -> None:
-        """Leave no byte. Raises `DiskError`."""
+        """Leave no byte. Raises `MissingError`."""
         if not self.mounted:
-            raise DiskError("no disk of limited size: run as root, where a tmpfs may be mounted")
+            raise MissingError("no disk of limited size: run as root, where a tmpfs may be mounted")
         with open(self._ballast, "wb", buffering=0) as ballast, contextlib.suppress(OSError):
             while True:
                 ballast.write(bytes(1 << 20))
@@ -128,10 +126,6 @@ class Disk:
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
-
-
-class PostgresMissingError(RuntimeError):
-    """There is no PostgreSQL on this machine; the message names the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +141,10 @@ class Postgres:
         return f"postgresql+psycopg2://ward@{LOOPBACK}:{port}/postgres?sslmode=disable&gssencmode=disable"
 
     def program(self, log: Path) -> Program:
-        """Make the cluster if it is new, and say how to start. Raises `PostgresMissingError`."""
+        """Make the cluster if it is new, and say how to start. Raises `MissingError`."""
         programs = find_postgresql()
         if programs is None:
-            raise PostgresMissingError("no PostgreSQL: install Debian's package postgresql, or give --catalog sqlite")
+            raise MissingError("no PostgreSQL: install Debian's package postgresql, or give --catalog sqlite")
         as_owner = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups") if os.geteuid() == 0 else ()
         cluster = self.folder / "cluster"
         if not cluster.exists():

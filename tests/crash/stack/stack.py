@@ -34,7 +34,7 @@ class Stack:
     """Servers and proxies. Must be entered from the main thread: children end with the thread that started them.
 
     Args:
-        catalog: `postgresql` or `sqlite`. Raises `PostgresMissingError` on entry where that is not there.
+        catalog: `postgresql` or `sqlite`. Raises `MissingError` on entry where that is not there.
         folder: for everything; made if it is missing, deleted on exit.
     """
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import cannot
 from tests.crash.stack.endings import EXACT, STOPPED
 from tests.crash.stack.rounds import describe, play_round
-from tests.crash.stack.servers import PostgresMissingError
+from tests.crash.stack.servers import MissingError
 from tests.crash.stack.stack import Stack
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
@@ -21,7 +21,7 @@ def stack() -> Iterator[Stack]:
     try:
         with Stack("postgresql", str(SEED)) as stack:
             yield stack
-    except PostgresMissingError as error:
+    except MissingError as error:
         cannot("no catalog to kill", str(error))
 
 

@@ -14,13 +14,10 @@ from random import Random
 
 from tests.crash.stack.endings import RED, Ending
 from tests.crash.stack.scenarios.tables import after_a_change, some_commits
+from tests.crash.stack.servers import MissingError
 from tests.crash.stack.site import Site
 
 SPARK_S = 600.0
-
-
-class SparkMissingError(RuntimeError):
-    """There is no Spark to run; the message says what to set."""
 
 
 def spark_compacts_and_expires(site: Site, chance: Random) -> Ending:
@@ -38,7 +35,7 @@ def spark_compacts_and_expires(site: Site, chance: Random) -> Ending:
 def _spark(site: Site, table: str, step: str) -> subprocess.CompletedProcess[str]:
     python, jars = os.environ.get("WARDSTREAM_STACK_SPARK"), os.environ.get("WARDSTREAM_STACK_SPARK_JARS")
     if not python or not jars:
-        raise SparkMissingError("no Spark: set WARDSTREAM_STACK_SPARK and WARDSTREAM_STACK_SPARK_JARS")
+        raise MissingError("no Spark: set WARDSTREAM_STACK_SPARK and WARDSTREAM_STACK_SPARK_JARS")
     s = site.settings
     told = {
         "step": step,
