@@ -9,6 +9,7 @@ Does not hold: what the parts are (parts), what healthy means for the stream (st
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -249,7 +250,7 @@ class Supervisor:
         if code == 0:
             self._move(watched, "done")
         elif code is not None:
-            self._died(watched, _last_line(watched.child))
+            self._died(watched, f"{_last_line(watched.child)} ({_ending(code)})")
         elif self._clock() - watched.started_at > watched.child.program.ready_seconds:
             watched.child.kill()
             self._died(watched, "took too long")
@@ -272,7 +273,7 @@ class Supervisor:
 
     def _died(self, watched: Watched, reason: str = "") -> None:
         code = watched.child.exit_code
-        why = reason or f"ended with code {code}; see {watched.child.program.log}"
+        why = reason or f"{_ending(code)}; see {watched.child.program.log}"
         if watched.part.name == "stream" and code == 0:
             self._move(watched, "drained", "drained because it was asked to by somebody else")
             return
@@ -280,7 +281,9 @@ class Supervisor:
         is_stream = watched.part.name == "stream"
         most = STREAM_DEATHS_IN_PLACE if is_stream and code != EXIT_STREAM_POSITIONS else DEATHS_IN_PLACE
         if deaths >= most or (is_stream and code == EXIT_STREAM_SETTINGS):
-            self._move(watched, "stopped", f"{self._last_words(watched) or why} ({deaths} deaths without progress)")
+            words = self._last_words(watched)
+            last = f"{words} ({_ending(code)})" if words else why
+            self._move(watched, "stopped", f"{last} ({deaths} deaths without progress)")
             return
         watched.restarts += 1
         watched.restart_at = self._clock() + min(LONGEST_PAUSE_SECONDS, 2.0 ** (deaths - 1))
@@ -349,7 +352,15 @@ _TRANSITIONS: dict[str, Callable[[Supervisor, Watched], None]] = {
 
 def _last_line(child: Child) -> str:
     lines = child.logged().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with code {child.exit_code}"
+    return lines[-1] if lines else "said nothing"
+
+
+def _ending(code: int | None) -> str:
+    """An exit code in words: of a signal its name too."""
+    number = -code if code is not None and code < 0 else (code or 0) - 128
+    with contextlib.suppress(ValueError):
+        return f"ended with code {code}, {signal.Signals(number).name}"
+    return f"ended with code {code}"
 
 
 def wanted_parts(text: str) -> tuple[str, ...]:

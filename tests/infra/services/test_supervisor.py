@@ -128,6 +128,7 @@ def test_a_broker_that_is_killed_comes_back(home: Settings) -> None:
         first = read_state(home)["parts"][0]["pid"]
         psutil.Process(first).kill()
         _tick_until(supervisor, lambda: supervisor.state == "degraded")
+        assert "ended with code -9, SIGKILL; see " in supervisor.reason
         _tick_until(supervisor, lambda: supervisor.state == "up")
         assert read_state(home)["parts"][0]["pid"] != first
 
@@ -135,7 +136,10 @@ def test_a_broker_that_is_killed_comes_back(home: Settings) -> None:
 def test_contracts_that_cannot_be_applied_fail_the_start_with_their_last_word(home: Settings) -> None:
     code = "import sys; print('no broker answers', file=sys.stderr); sys.exit(1)"
     contracts = _part(home, "contracts", code, finishes=True)
-    with Supervisor(home, (contracts,)) as supervisor, pytest.raises(SupervisorError, match="no broker answers"):
+    with (
+        Supervisor(home, (contracts,)) as supervisor,
+        pytest.raises(SupervisorError, match=r"no broker answers \(ended with code 1\)"),
+    ):
         supervisor.start()
 
 
