@@ -17,6 +17,7 @@ from pathlib import Path
 
 from infra.services import jars, java, ports, prism, store
 from infra.services.home import PidFile
+from infra.services.parts import PARTS, ports_needed
 from warehouse.settings import Settings
 
 ALL_WELL, SOMETHING_MISSING = 0, 1
@@ -27,7 +28,8 @@ PACKAGES = ("apache-beam", "confluent-kafka", "pyiceberg", "pyarrow", "duckdb", 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked for. `state` is `ok`, `missing`, or `optional` (absent, needed only for what `remedy` says)."""
+    """One thing looked for. `state` is `ok`, `missing`, `taken` (a port), or `optional` (absent, needed only for what
+    `remedy` says)."""
 
     name: str
     state: str
@@ -41,8 +43,8 @@ def doctor(settings: Settings, as_json: bool = False) -> int:
     if as_json:
         print(json.dumps([asdict(check) for check in checks]))
     else:
-        _print_table(checks)
-    return SOMETHING_MISSING if any(check.state == "missing" for check in checks) else ALL_WELL
+        _print_lines(checks)
+    return SOMETHING_MISSING if any(check.state in ("missing", "taken") for check in checks) else ALL_WELL
 
 
 def install(settings: Settings, progress: Callable[[str], None]) -> int:
@@ -147,10 +149,9 @@ def _ports(settings: Settings) -> Check:
     base = settings.port_base
     if PidFile(settings).holder():
         return _check("ports", True, "in use by this home's own parts")
-    wanted = ports.kafka_ports(base) | ports.store_ports(base) | ports.dagster_ports(base)
-    found = ports.taken(wanted)
-    remedy = "end what listens there, or set WARDSTREAM_PORT_BASE"
-    return _check("ports", not found, f"taken: {', '.join(found)}" if found else f"{base} and above are free", remedy)
+    line = ports.occupied(base, ports_needed(settings, PARTS))
+    found, _, remedy = line.partition("; ")
+    return Check("ports", "taken" if line else "ok", found or f"{base} to {base + ports.SPAN - 1} are free", remedy)
 
 
 def _prism(settings: Settings) -> Check:
@@ -165,7 +166,7 @@ def _prism(settings: Settings) -> Check:
 def _postgresql(settings: Settings) -> Check:
     if found := find_postgresql():
         return _check("PostgreSQL", True, str(found))
-    remedy = "only for the tests of a shared catalog: install Debian's package postgresql"
+    remedy = "only for `make test` (tests of a shared catalog): install Debian's package postgresql"
     return _needed("PostgreSQL", False, "none", remedy)
 
 
@@ -185,13 +186,12 @@ def _needed(name: str, needed: bool, found: str, remedy: str) -> Check:
     return Check(name, "missing" if needed else "optional", found, remedy)
 
 
-def _print_table(checks: list[Check]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("what", "state")
-    table.add_column("found", overflow="fold")
-    table.add_column("how to get it", overflow="fold")
+def _print_lines(checks: list[Check]) -> None:
+    """A line a check, its remedy below it: no path is wrapped or cut."""
+    name_width, state_width = (
+        max(map(len, column)) for column in zip(*((c.name, c.state) for c in checks), strict=True)
+    )
     for check in checks:
-        table.add_row(check.name, check.state, check.found, check.remedy)
-    Console().print(table)
+        print(f"{check.name:{name_width}}  {check.state:{state_width}}  {check.found}")
+        if check.remedy:
+            print(f"{'':{name_width}}  {'':{state_width}}  {check.remedy}")

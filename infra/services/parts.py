@@ -15,7 +15,7 @@ from infra.services.dagster import DagsterServices
 from infra.services.environment import environment_of
 from infra.services.home import report_path, run_folder
 from infra.services.kafka import EmbeddedKafka
-from infra.services.ports import port
+from infra.services.ports import dagster_ports, kafka_ports, port, prism_ports, store_ports
 from infra.services.prism import build_prism, prism_program
 from infra.services.processes import Program
 from infra.services.store import EmbeddedStore
@@ -51,6 +51,13 @@ def plan_parts(settings: Settings, wanted: tuple[str, ...], tell: Callable[[str]
     for part in chosen:
         part.needs = tuple(name for name in part.needs if name in present)
     return tuple(chosen)
+
+
+def ports_needed(settings: Settings, wanted: tuple[str, ...]) -> dict[int, str]:
+    """Port to purpose, of all that `plan_parts` would start."""
+    base, names = settings.port_base, {part.name for part in plan_parts(settings, wanted, lambda line: None)}
+    of_part = {"kafka": kafka_ports, "store": store_ports, "prism": prism_ports, "dagster-web": dagster_ports}
+    return {number: purpose for name, of in of_part.items() if name in names for number, purpose in of(base).items()}
 
 
 def _kafka(settings: Settings, tell: Callable[[str], None]) -> list[Part]:

@@ -12,6 +12,9 @@ LOOPBACK = "127.0.0.1"
 SPAN = 100
 """How many consecutive ports a base claims. SeaweedFS's admin gRPC lies outside, see `ADMIN_GRPC_DISTANCE`."""
 
+NAMED_PORTS = 3
+"""More taken ports than this are told as a range."""
+
 ADMIN_GRPC_DISTANCE = 10_000
 """SeaweedFS's embedded worker dials admin + 10000 whatever `-admin.port.grpc` says, so that is where it must be."""
 
@@ -94,12 +97,26 @@ def taken(wanted: Mapping[int, str]) -> list[str]:
     return [f"{number} for {purpose}" for number, purpose in wanted.items() if not is_free(number)]
 
 
+def occupied(base: int, wanted: Mapping[int, str]) -> str:
+    """One line on the wanted ports that somebody listens on and how to get round it; empty where all are free."""
+    found = [number for number in wanted if not is_free(number)]
+    if not found:
+        return ""
+    near = [number for number in found if base <= number < base + SPAN]
+    which = (
+        f"ports {min(near)} to {max(near)} are in use (another Wardstream home?)"
+        if len(near) > NAMED_PORTS
+        else "in use: port " + ", port ".join(taken({number: wanted[number] for number in found}))
+    )
+    return f"{which}; end what listens there, or move all ports with WARDSTREAM_PORT_BASE (now {base})"
+
+
 def require_free(wanted: Mapping[int, str]) -> None:
     """Raise `PortTakenError` naming every wanted port that is taken."""
     if found := taken(wanted):
         raise PortTakenError(
             f"port already taken on {LOOPBACK}: {', '.join(found)}. "
-            "End the program that listens there, or move all ports with WARDSTREAM_PORT_BASE (now a default of 19000)"
+            "End the program that listens there, or move all ports with WARDSTREAM_PORT_BASE"
         )
 
 

@@ -45,8 +45,9 @@ def test_a_taken_port_is_named(tmp_path: Path, free_port_base) -> None:
         holder.bind(("127.0.0.1", port(base, "s3")))
         holder.listen()
         found = next(check for check in doctor.examine(settings) if check.name == "ports")
-    assert found.state == "missing"
-    assert f"{port(base, 's3')} for SeaweedFS" in found.found
+    assert found.state == "taken"
+    assert f"port {port(base, 's3')} for SeaweedFS" in found.found
+    assert f"now {base}" in found.remedy
 
 
 def test_a_home_that_cannot_be_written_names_its_variable(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,6 +12,7 @@ from infra.services.ports import (
     dagster_ports,
     is_free,
     kafka_ports,
+    occupied,
     prism_ports,
     require_free,
     store_ports,
@@ -42,3 +44,25 @@ def test_a_port_that_is_listened_on_is_named_with_its_purpose() -> None:
         with pytest.raises(PortTakenError, match=f"{number} for Kafka.*WARDSTREAM_PORT_BASE"):
             require_free({number: "Kafka"})
     assert is_free(number)
+
+
+def test_the_line_on_taken_ports_has_the_base_in_force_and_names_few_or_tells_many_as_a_range(free_port_base) -> None:
+    base = free_port_base()
+    wanted = kafka_ports(base) | store_ports(base)
+    assert occupied(base, wanted) == ""
+    with ExitStack() as held:
+        for number in [*kafka_ports(base), base + 33]:
+            held.enter_context(_listening(number))
+        assert occupied(base, wanted).startswith(f"in use: port {base + 92} for Kafka (kafka), port {base + 93}")
+        held.enter_context(_listening(base + 34))
+        line = occupied(base, wanted)
+    assert line.startswith(f"ports {base + 33} to {base + 93} are in use")
+    assert line.endswith(f"WARDSTREAM_PORT_BASE (now {base})")
+
+
+def _listening(number: int) -> socket.socket:
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", number))
+    holder.listen()
+    return holder
