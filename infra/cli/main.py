@@ -3,6 +3,8 @@
 Holds: the wiring. Every command imports what it needs when it runs, so that `--help` is there at once.
 Does not hold: what a command does (one module each beside this one).
 
+`--home` is taken before and after a command alike.
+
 Exit codes: 0 done or healthy, 1 refused, failed or degraded, 2 a wrong setting or a part that does not answer, 3 down.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,11 +39,11 @@ app = _commands(
     "Clinical events from Kafka into an Iceberg lakehouse: exactly once, checked, asked and alerted on. "
     "An information system, never a primary alarm."
 )
-contracts_app = _commands("Compare what the contracts declare with what is really there.")
+contracts_app = _commands("Compare what is declared with what is there.")
 rejects_app = _commands("Look at what did not become a row, and why.")
 app.add_typer(contracts_app, name="contracts")
 app.add_typer(rejects_app, name="rejects")
-catalog_app = _commands("Find out whether a catalog and its store can be trusted.")
+catalog_app = _commands("Whether a catalog and its store can be trusted.")
 app.add_typer(catalog_app, name="catalog")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
@@ -58,9 +61,18 @@ def settings() -> Settings:
         raise typer.Exit(WRONG_SETTING) from None
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"wardstream {metadata.version('wardstream')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _everywhere(
     home: Annotated[Path | None, typer.Option(help="Data folder, instead of WARDSTREAM_HOME.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     if home is not None:
         os.environ["WARDSTREAM_HOME"] = str(home)
@@ -71,13 +83,19 @@ def up(
     parts: Annotated[str, typer.Option(help="Which, parted by commas.")] = "kafka,store,contracts,stream,dagster",
     as_json: AsJson = False,
 ) -> None:
-    """Start broker, store, stream and Dagster, wait until they are healthy, and leave them running."""
+    """Start all parts, wait until they are healthy, leave them.
+
+    Ctrl-C ends the waiting only: the parts go on starting until `wardstream down`.
+    """
     from infra.cli import lifecycle
+    from infra.services.parts import PARTS
     from infra.services.supervisor import wanted_parts
     from warehouse.settings import SettingError
 
     try:
         names = wanted_parts(parts)
+        if not names:
+            raise SettingError(f"--parts names none; parts are {', '.join(PARTS)}")
     except SettingError as error:
         typer.echo(f"wardstream: {error}", err=True)
         raise typer.Exit(WRONG_SETTING) from None
@@ -94,7 +112,7 @@ def down(as_json: AsJson = False) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """How every part fares, how far the lake is behind, and why if it waits."""
+    """How every part fares, and how far the lake is behind."""
     from infra.cli import lifecycle
 
     raise typer.Exit(lifecycle.status(settings(), as_json=as_json))
@@ -120,7 +138,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed is another ward.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """See it work: a seeded ward played through every part, live, then as a summary."""
+    """See it work: a scripted ward through every part.
+
+    It has a folder of its own, .wardstream/demo, which it empties at each start and leaves behind.
+    """
     from infra.cli import demo as demonstration
 
     raise typer.Exit(demonstration.demo(settings(), keep=keep, seed=seed, quiet=as_json))
@@ -181,7 +202,7 @@ def sql(
 @rejects_app.command("list")
 def rejects_list(
     stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only for this reason.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only for this reason, e.g. malformed_json.")] = None,
     since: Annotated[str | None, typer.Option(help="Only appended since then (ISO 8601; UTC without a zone).")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many positions to show, newest first.")] = 20,
     as_json: AsJson = False,
@@ -228,9 +249,10 @@ def catalog_verify(
     only: Annotated[list[str] | None, typer.Option(help="One check by its name; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try the configured catalog and store on tables of their own: races, lost answers, reads after writes.
+    """Try the configured catalog and store: is either unfit?
 
-    Makes a namespace wardstream_verify_… and removes it again. Exit code 0 fit, 1 not fit, 3 no verdict.
+    On tables of its own: races, lost answers, reads after writes. Makes a namespace wardstream_verify_… and removes it
+    again. Exit code 0 fit, 1 not fit, 3 no verdict.
     """
     from infra.cli import catalog
     from warehouse.verification.judgement import CHECKS
@@ -244,7 +266,18 @@ def catalog_verify(
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(app())
+    sys.exit(app(args=home_first(sys.argv[1:])))
+
+
+def home_first(arguments: list[str]) -> list[str]:
+    """The same with `--home` where the command line wants it, before the command. What follows `--` is left alone."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    moved: list[str] = []
+    kept: list[str] = []
+    for at, word in enumerate(arguments[:end]):
+        is_home = word.startswith("--home=") or word == "--home" or (at > 0 and arguments[at - 1] == "--home")
+        (moved if is_home else kept).append(word)
+    return [*moved, *kept, *arguments[end:]]
 
 
 if __name__ == "__main__":

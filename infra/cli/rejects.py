@@ -4,8 +4,8 @@ Holds: the two questions and what is printed. A payload is opened only with a re
 disk (`warehouse/audit.py`); it goes to standard output and nowhere else.
 Does not hold: the sealing (`warehouse/identity.py`), the keys (`warehouse/vault.py`), mending or replaying.
 
-Exit codes: 0 shown, 1 refused, not there or no longer to be opened, 2 the catalog, the store or the vault does not
-answer, 130 Ctrl-C.
+Exit codes: 0 shown, 1 refused, not there or no longer to be opened, 2 no such stream, or the catalog, the store or the
+vault does not answer, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from warehouse.identity import RejectedMessage
     from warehouse.settings import Settings
 
 SHOWN, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 130
+WRONG_USE = 2
 LEAST_REASON = 8
 
 _MATCHING = """
@@ -46,6 +48,7 @@ SELECT stream, kafka_partition AS partition, kafka_offset AS "offset", kafka_tim
 {_MATCHING}
 ORDER BY kafka_time DESC, stream, partition, "offset" LIMIT $most
 """
+REASONS = "SELECT DISTINCT reason FROM rejects ORDER BY reason"
 ONE = """
 SELECT * FROM rejects
 WHERE stream = $stream AND kafka_partition = $partition AND kafka_offset = $offset
@@ -70,6 +73,8 @@ def list_rejects(
 
     Returns the exit code.
     """
+    if wrong := _unknown_stream(stream):
+        return _tell(wrong, WRONG_USE)
     chosen = {"stream": stream, "reason": reason, "since": since}
     return _outcome(settings, lambda: _list(settings, chosen, limit, as_json))
 
@@ -89,8 +94,18 @@ def show_reject(
     Where a topic was made anew and both of its lives have a reject there, the younger one is shown. Returns the exit
     code.
     """
+    if wrong := _unknown_stream(stream):
+        return _tell(wrong, WRONG_USE)
     position = {"stream": stream, "partition": partition, "offset": offset}
     return _outcome(settings, lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
+
+
+def _unknown_stream(stream: str | None) -> str:
+    """What to say of a stream that no contract declares; empty for one that is."""
+    from warehouse.contract import load_contracts
+
+    known = [topic.stream for topic in load_contracts().topics()]
+    return "" if stream is None or stream in known else f"no such stream; streams are {', '.join(known)}"
 
 
 def _outcome(settings: Settings, act: Callable[[], None]) -> int:
@@ -124,11 +139,14 @@ def _list(settings: Settings, chosen: Mapping[str, Any], limit: int, as_json: bo
     with Analytics(settings) as analytics:
         counts = analytics.query(COUNTS, parameters=chosen)
         newest = analytics.query(POSITIONS, parameters={**chosen, "most": limit})
+        reasons = analytics.query(REASONS).table["reason"].to_pylist() if chosen["reason"] else []
     if as_json:
         shown = {"counts": counts.table.to_pylist(), "newest": newest.table.to_pylist(), "snapshots": newest.snapshots}
         print(json.dumps(answers.json_value(shown), ensure_ascii=False))
     elif not counts.table.num_rows:
         print("no rejects")
+        if reasons and chosen["reason"] not in reasons:
+            _tell(f"none has this reason; those there are: {', '.join(reasons)}", SHOWN)
     else:
         print(answers.table(counts).decode() + "\n" + answers.table(newest).decode(), end="")
 
@@ -141,7 +159,7 @@ def _show(settings: Settings, position: Mapping[str, Any], reveal: bool, reason:
     row = _find(settings, position)
     shown = {name: value for name, value in row.items() if name != "sealed_payload"}
     if reveal:
-        _record(settings, row, reason)
+        _tell(f"this opening is on record in {_record(settings, row, reason)}", SHOWN)
         shown |= _readable(_opened(settings, row))
     if as_json:
         print(json.dumps(answers.json_value(shown), ensure_ascii=False))
@@ -163,13 +181,14 @@ def _find(settings: Settings, position: Mapping[str, Any]) -> dict[str, Any]:
     return rows[0]
 
 
-def _record(settings: Settings, row: Mapping[str, Any], reason: str) -> None:
-    """Say who opens what and why before it is opened: an attempt that then fails is on record too."""
+def _record(settings: Settings, row: Mapping[str, Any], reason: str) -> Path:
+    """Say who opens what and why before it is opened: an attempt that then fails is on record too. Returns the file."""
     from warehouse.audit import FILE, record
 
     place = {name: row[name] for name in ("stream", "topic_id", "kafka_partition", "kafka_offset")}
     entry = {"who": getpass.getuser(), "what": "reject.reveal", **place, "why": reason}
     record(settings.home / FILE, datetime.now(UTC), entry)
+    return settings.home / FILE
 
 
 def _opened(settings: Settings, row: Mapping[str, Any]) -> RejectedMessage:

@@ -99,6 +99,15 @@ def test_a_list_without_rejects_says_so(settings: Settings, capsys: pytest.Captu
     assert capsys.readouterr().out == "no rejects\n"
 
 
+def test_an_unknown_stream_or_reason_is_answered_with_those_there_are(settings: Settings, capsys) -> None:
+    assert list_rejects(settings, stream="device.vital") == show_reject(settings, "device.vital", 0, 0) == 2
+    assert capsys.readouterr().err.count("no such stream; streams are clinical.alerts, ") == 2
+    assert list_rejects(settings, reason="malformed") == 0
+    out, err = capsys.readouterr()
+    assert out == "no rejects\n"
+    assert "those there are: empty_message, invalid_utf8, malformed_json" in err
+
+
 def test_showing_opens_nothing(settings: Settings, capsys: pytest.CaptureFixture[str]):
     assert show_reject(settings, STREAM, 2, 100) == 0
     out = capsys.readouterr().out
@@ -119,7 +128,9 @@ def test_a_message_is_not_opened_without_a_reason(settings: Settings, reason: st
 
 def test_a_message_opened_for_a_reason_is_on_record(settings: Settings, capsys: pytest.CaptureFixture[str]):
     assert show_reject(settings, STREAM, 2, 100, reveal=True, reason="ticket 4711, bad firmware", as_json=True) == 0
-    shown = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert f"on record in {settings.home / FILE}" in err
+    shown = json.loads(out)
     assert (shown["key"], shown["message"]) == ("P000123", f'{{"patient_id": "{CANARY}"')
     line = json.loads((settings.home / FILE).read_text())
     assert (line["what"], line["why"]) == ("reject.reveal", "ticket 4711, bad firmware")
