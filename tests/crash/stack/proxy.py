@@ -131,6 +131,8 @@ class Proxy:
                 await asyncio.gather(*ways, return_exceptions=True)
         except OSError:
             self.counts["server not reached"] += 1
+        except asyncio.CancelledError:
+            self.counts["ended with the proxy"] += 1  # asyncio's streams make a fuss of a cancelled one
         finally:
             self._open.discard(to_client)
             for writer in (to_client, to_server):

@@ -278,8 +278,12 @@ class Site:
 
     def watch_for_ends(self, streams: list[StreamProcess], seconds: float) -> None:
         """Give them that long to end by themselves; return at once when all have."""
+        self.watch(lambda: not any(s.alive for s in streams), seconds)
+
+    def watch(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Wait until `holds()`, or that long."""
         with contextlib.suppress(TimeoutError):
-            wait_until("the streams' end", lambda: not any(s.alive for s in streams), seconds)
+            wait_until("it", holds, seconds)
 
     def run(self, streams: list[StreamProcess]) -> None:
         """Start them, then the wards."""

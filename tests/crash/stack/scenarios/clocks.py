@@ -1,4 +1,4 @@
-"""A clock an hour back: on one stream while the other's is right, then on the other."""
+"""A clock an hour back under one stream while the other's is right."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.crash.stack.endings import Ending, exact
+from tests.crash.stack.endings import RED, STOPPED, Ending, exact
 from tests.crash.stack.scenarios.kills import pair
 from tests.crash.stack.servers import MissingError
-from tests.crash.stack.site import Site
+from tests.crash.stack.site import Site, StreamProcess
 
 SOURCE = Path(__file__).parents[1] / "clock_back.c"
 HOUR_S = 3600
+TOLD_S = 90.0
 
 
 def clock_an_hour_back(site: Site, chance: Random) -> Ending:
-    """Each stream is started once with its clock an hour back, killed, and started with the right one."""
+    """A stream that starts with its clock an hour back reads rightly, or waits and names the clock; then it is started
+    with the right one. The other stream's clock is right all the time."""
     back = {"LD_PRELOAD": str(_library(site)), "CLOCK_BACK_SECONDS": str(HOUR_S)}
-    streams = pair(site)
-    streams[0].start(**back)
-    streams[1].start()
-    site.wait_running(streams)
-    site.tally.notes.append(f"clock of {streams[0].name}: {streams[0].status()['at'] - time.time():.0f} s")
+    wrong, right = pair(site)
+    wrong.start(**back)
+    site.start([right])
     site.play()
-    time.sleep(chance.uniform(5.0, 8.0))
-    for stream in streams:
-        site.kill(stream)
+    site.watch(lambda: wrong.status().get("state") == "running" or _names_the_clock(wrong), TOLD_S)
+    time.sleep(chance.uniform(3.0, 5.0))
+    runs, told = wrong.status().get("state") == "running", str(wrong.status().get("reason"))
+    site.kill(wrong)
     site.stop_playing()
-    streams[0].start()
-    streams[1].start(**back)
-    site.wait_running(streams)
-    site.play()
-    time.sleep(chance.uniform(4.0, 6.0))
-    site.kill(streams[1])
+    if not runs and "clock" not in told.lower():
+        return Ending(RED, f"with its clock an hour back a stream waits and does not name the clock: {told}")
     restarted = time.monotonic()
-    site.stop_playing()
-    site.start([streams[1]])
-    site.settle(restarted, streams)
-    return exact(site)
+    site.start([wrong])
+    site.settle(restarted, [wrong, right])
+    ending = exact(site)
+    return ending if ending.is_red or runs else Ending(STOPPED, f"{told}; with the right clock it ended exact")
+
+
+def _names_the_clock(stream: StreamProcess) -> bool:
+    return "clock" in str(stream.status().get("reason")).lower()
 
 
 def _library(site: Site) -> Path:

@@ -22,7 +22,7 @@ SPARK_S = 600.0
 
 def spark_compacts_and_expires(site: Site, chance: Random) -> Ending:
     """First a compaction, whose snapshot has no vector of ours, then an expiry that leaves only the head."""
-    streams = some_commits(site, chance)
+    streams = some_commits(site, chance, seldom=True)
     for step in ("compact", "expire"):
         done = _spark(site, "vitals", step)
         site.tally.notes.append(f"Spark: {step} ended with {done.returncode}: {done.stdout.strip()[-200:]}")

@@ -52,11 +52,14 @@ def foreign_engine_compacts_and_expires(site: Site, chance: Random) -> Ending:
     return _rewritten(site, chance, expire=True)
 
 
-def some_commits(site: Site, chance: Random) -> list[StreamProcess]:
-    """Two streams that have committed several times and go on, under wards."""
+def some_commits(site: Site, chance: Random, seldom: bool = False) -> list[StreamProcess]:
+    """Two streams that have committed several times and go on, under wards; `seldom` leaves another engine the time
+    to commit on a snapshot before our fifty kept ones have passed it by."""
     streams = pair(site)
+    if seldom:
+        streams = [site.stream(s.name, s.settings.partitions, WARDSTREAM_COMMIT_SECONDS="6") for s in streams]
     site.run(streams)
-    wait_until("several commits", lambda: len(_table(site, "vitals").metadata.snapshots) > 8, 90)
+    wait_until("several commits", lambda: len(_table(site, "vitals").metadata.snapshots) > 8, 180)
     time.sleep(chance.uniform(0.0, 2.0))
     return streams
 
