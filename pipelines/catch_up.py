@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from pipelines.batch import StreamBatch
+from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.outages import RETRY_S, UNAVAILABLE
+from pipelines.poison import PoisonWatch
 from pipelines.restore import Restorer
 from pipelines.sinks import Lake
 from pipelines.source import PartitionReader, read_topic_facts
+from pipelines.stream_steps import StreamSteps
 from warehouse.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -32,9 +34,10 @@ class CatchUp:
         streams: tuple[str, ...],
         restorer: Callable[[], Restorer],
         owned: Callable[[], frozenset[int]],
+        poison: PoisonWatch,
     ) -> None:
         self._settings, self._streams = settings, streams
-        self._restorer, self._owned = restorer, owned
+        self._restorer, self._owned, self._poison = restorer, owned, poison
 
     def run(self, lake: Lake) -> None:
         """Read Kafka again from the tables' vectors, with identities of its own, until the live position is met."""
@@ -54,6 +57,7 @@ class CatchUp:
         starts = restorer.starts(facts)
         owned = {s: {p: offset for p, offset in starts[s].items() if p in partitions} for s in starts}
         steps = {stream: restorer.steps(facts[stream], owned[stream]) for stream in self._streams}
+        restorer.confirm(facts)
         reader = PartitionReader(
             self._settings, facts, {(s, p): offset for s in owned for p, offset in owned[s].items()}
         )
@@ -63,12 +67,22 @@ class CatchUp:
                 began = time.monotonic()
                 if not held:
                     messages = reader.read(wait_s=0.1, linger_s=0.0, limit=_CATCH_UP_MESSAGES)
-                    held = [steps[read.stream].all(read) for read in messages]
+                    held = [self._worked(steps[read.stream], read) for read in self._in_pieces(messages)]
                 held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
                 # One interpreter serves both: half of its time is left to the live path and its alerts.
                 lake.draining.wait(min(time.monotonic() - began, _LONGEST_YIELD_S))
-                if lake.met({(facts[s].topic_id, p): offset for (s, p), offset in reader.positions.items()}):
+                # What is held has been read and is not the lake's yet.
+                if not held and lake.met(
+                    {(facts[s].topic_id, p): offset for (s, p), offset in reader.positions.items()}
+                ):
                     return True
             return False
         finally:
             reader.close()
+
+    def _in_pieces(self, messages: list[MessageBatch]) -> Iterator[MessageBatch]:
+        for batch in messages:
+            yield from self._poison.apart(batch)
+
+    def _worked(self, steps: StreamSteps, piece: MessageBatch) -> StreamBatch:
+        return steps.set_aside(piece) if self._poison.is_convicted(piece) else steps.all(piece)

@@ -79,7 +79,7 @@ class Record:
 
 
 class PoisonWatch:
-    """Reads and keeps the record at `path`. Not thread-safe: everything happens in the thread that reads."""
+    """Reads and keeps the record at `path`. For the thread that reads, but for what says otherwise."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -133,6 +133,11 @@ class PoisonWatch:
             self._write()
             yield piece
 
+    def apart(self, batch: MessageBatch) -> list[MessageBatch]:
+        """The batch with each message that was set aside in a piece of its own; nothing is noted. For any thread."""
+        alone = self._convicted_within(batch)
+        return cut_up(batch, sorted(cut for i in alone for cut in (i, i + 1))) if alone else [batch]
+
     def is_convicted(self, batch: MessageBatch) -> bool:
         """Whether this piece is a message that was set aside: such a one always comes alone."""
         return len(batch) == 1 and bool(self._convicted_within(batch))
@@ -161,7 +166,7 @@ class PoisonWatch:
         alone = self._convicted_within(batch)
         if not self.is_careful and not alone:
             return [batch]
-        cuts = {i for offset_at in alone for i in (offset_at, offset_at + 1)}
+        cuts = {cut for i in alone for cut in (i, i + 1)}
         if self.is_careful:
             size = max(1, -(-self.suspected // PIECES))
             under = _is_under(batch, self._record.suspects)

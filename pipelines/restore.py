@@ -29,7 +29,7 @@ from pipelines.stream_steps import StreamSteps
 from warehouse import history
 from warehouse.analytics import Analytics
 from warehouse.catalog import open_catalog, pinned_property
-from warehouse.commit import FencedTable
+from warehouse.commit import FencedTable, StoreUnavailableError
 from warehouse.contract import Contracts
 from warehouse.identity import Tokenizer, key_fingerprint
 from warehouse.offsets import least
@@ -82,6 +82,15 @@ class Restorer:
         vectors = {name: open_table(self._settings, name).establish(fact.topic_id, lows) for name in names}
         self._vectors[fact.stream] = {name: dict(vector.get(fact.topic_id, {})) for name, vector in vectors.items()}
         return least(list(vectors.values()), fact.topic_id)
+
+    def confirm(self, facts: dict[str, TopicFacts]) -> None:
+        """Whether what was read belongs to the positions of `starts`: a table may have been rolled back in between,
+        and its rows would be gone from under them. Raises `StoreUnavailableError`: begin again."""
+        for stream, fact in facts.items():
+            for name, before in self._vectors[stream].items():
+                now = open_table(self._settings, name).vector().get(fact.topic_id, {})
+                if any(now.get(partition, 0) < offset for partition, offset in before.items()):
+                    raise StoreUnavailableError(f"table {name} was rolled back while it was read; reading it again")
 
     def steps(self, fact: TopicFacts, starts: dict[int, int]) -> StreamSteps:
         """The stream's steps for the partitions of `starts`, with what the lake has below them remembered.

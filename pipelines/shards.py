@@ -85,6 +85,7 @@ class ShardOpener:
                 state.steps[stream] = restorer.steps(facts[stream], owned[stream])
             if self._settings.branches != "lake" and SCORED_STREAM in shard.streams:
                 state.monitor, state.known_alerts = restorer.monitor(facts, starts, owned[SCORED_STREAM], self._stop)
+            restorer.confirm(facts)
         except BaseException:
             state.reader.close()
             raise

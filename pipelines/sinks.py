@@ -24,7 +24,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from pipelines.batch import StreamBatch
 from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
-from warehouse.offsets import GapError, Interval
+from warehouse.offsets import GapError, Interval, RolledBackError, Vector
 from warehouse.settings import Settings
 from warehouse.vault import VaultUnavailableError
 
@@ -150,7 +150,7 @@ class TableCommitter(threading.Thread):
     def __init__(self, table: LakeTable, settings: Settings) -> None:
         super().__init__(name=f"commit {table.name}", daemon=True)
         self.table = table
-        self.vector: dict[str, dict[int, int]] = {}
+        self.vector: Vector = {}
         self.error: BaseException | None = None
         self.waiting_for: str | None = None
         self.committed_rows = self.commits = self.extra_attempts = 0
@@ -286,12 +286,24 @@ class TableCommitter(threading.Thread):
     def _account(self, receipt: CommitReceipt | None) -> None:
         if receipt is None:
             return
+        self._refuse_going_back(receipt.vector)
         self.vector = receipt.vector
         self.committed_rows += receipt.rows
         self.commits += 1
         self.extra_attempts += receipt.attempts - 1
         self.last_commit_at = time.time()
         self.progressed_at = time.monotonic()
+
+    def _refuse_going_back(self, vector: Vector) -> None:
+        """A partition without new messages would else stay rolled back for ever: only a start reads it again."""
+        for topic_id, partitions in self.vector.items():
+            for partition, offset in partitions.items():
+                now = vector.get(topic_id, {}).get(partition, 0)
+                if now < offset:
+                    raise RolledBackError(
+                        f"table {self.table.name} was rolled back: topic {topic_id} partition {partition} stood at "
+                        f"{offset}, is at {now}. What is missing will be read again from there at the next start"
+                    )
 
     def _insist(self, action: Callable):
         """Try until the store, the catalog and the vault answer. None when the process ends before they do: then

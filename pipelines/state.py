@@ -98,7 +98,7 @@ class ProcessState:
         if self.settings.branches == "alerts":
             return None
         tables = [self._lake_table(table) for table in self._contracts.tables() if table.fed_by]
-        catch_up = CatchUp(self.settings, self.streams, self._restorer, lambda: self._owned)
+        catch_up = CatchUp(self.settings, self.streams, self._restorer, lambda: self._owned, self._poison)
         return Lake(self.settings, tables, catch_up.run)
 
     def _lake_table(self, table: TableContract) -> LakeTable:

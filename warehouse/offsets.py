@@ -28,6 +28,10 @@ class GapError(OffsetsError):
     """Positions between the vector and the interval offered are missing."""
 
 
+class RolledBackError(OffsetsError):
+    """A table's vector is lower than this process left it: what it took for committed is not. A start reads again."""
+
+
 class VectorMissingError(OffsetsError):
     """The table does not say how far it has read a topic, so no start can be derived from it."""
 

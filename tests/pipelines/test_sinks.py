@@ -14,7 +14,7 @@ from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.sinks import Lake, LakeTable
 from warehouse.commit import CommitReceipt
 from warehouse.object_store import StoreUnavailableError
-from warehouse.offsets import GapError
+from warehouse.offsets import GapError, RolledBackError
 from warehouse.settings import Settings
 
 SCHEMA = pa.schema([("kafka_offset", pa.int64())])
@@ -189,3 +189,19 @@ def placed(batch: StreamBatch) -> StreamBatch:
     n = batch.rows.num_rows
     rows = batch.rows.append_column("topic_id", pa.array([TOPIC] * n).dictionary_encode())
     return replace(batch, rows=rows.append_column("kafka_partition", pa.array(np.zeros(n, np.int32))))
+
+
+def test_a_table_that_was_rolled_back_ends_the_process_even_where_nothing_new_comes(table):
+    settings = replace(Settings.from_environment({}), commit_seconds=0.05)
+    sink = LakeTable("t", frozenset({"s"}), SCHEMA, lambda: table, lambda b: b.rows)
+    quiet = {1: 100}
+    table.vector = lambda: {TOPIC: {0: table.next, **quiet}}
+    lake = Lake(settings, [sink], catch_up=lambda lake: None)
+    lake.offer(batch(0, 10), may_wait=lambda: False)
+    until(lambda: table.next == 10)
+    quiet[1] = 40
+    lake.offer(batch(10, 20), may_wait=lambda: False)
+    with pytest.raises(RolledBackError, match="stood at 100, is at 40"):
+        until(lambda: lake.raise_if_broken())
+    next(iter(lake.committers.values())).error = None
+    lake.drain(1.0)
