@@ -10,11 +10,13 @@ touched. Exit codes: 0 all seen, 1 something missing, 2 a part could not be star
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import sys
 import time
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 from infra.demonstration.inspection import Inspection, as_json
@@ -23,7 +25,8 @@ from infra.demonstration.ward import STREAM, WardPlay
 from infra.demonstration.witness import AlertWitness
 from infra.services.environment import environment_of
 from infra.services.home import AlreadyUpError, PidFile, report_path
-from infra.services.parts import PARTS, plan_parts
+from infra.services.parts import PARTS, plan_parts, ports_needed
+from infra.services.ports import occupied
 from infra.services.supervisor import TICK_SECONDS, Supervisor, SupervisorError
 from warehouse.settings import Settings
 
@@ -31,6 +34,7 @@ LIMIT_S = 300.0
 """From the end of the installation to the verdict that something is missing."""
 ALL_SEEN, MISSING, NOT_STARTED, INTERRUPTED = 0, 1, 2, 130
 _MARK = ".wardstream-demo"
+_DEFAULT_BASE = 19_000
 
 
 def demo(settings: Settings, *, keep: bool, seed: int, quiet: bool) -> int:
@@ -42,7 +46,10 @@ def demo(settings: Settings, *, keep: bool, seed: int, quiet: bool) -> int:
         with Supervisor(settings, parts, tell=lambda line: None) as supervisor:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: supervisor.request_stop())
-            return _Demonstration(settings, supervisor, seed, began, quiet).run(keep)
+            code = _Demonstration(settings, supervisor, seed, began, quiet).run(keep)
+        if keep or code == INTERRUPTED:
+            print("stopped; nothing is left running", file=sys.stderr)
+        return code
     except (AlreadyUpError, SupervisorError) as error:
         print(f"wardstream demo: {error}", file=sys.stderr)
         return NOT_STARTED
@@ -52,8 +59,12 @@ def _own_home(settings: Settings) -> Settings:
     """The demonstration's folder, empty. Neither one in use nor one that is not ours is ever emptied."""
     home = settings.home / "demo"
     own = Settings.from_environment(_environment_at(settings, home))
+    if pid := PidFile(settings).holder():
+        raise AlreadyUpError(f"{settings.home} is up (process {pid}) and has the ports; `wardstream down` ends it")
     if pid := PidFile(own).holder():
-        raise AlreadyUpError(f"a demonstration is running already (process {pid})")
+        raise AlreadyUpError(f"{home} is up already (process {pid}): Ctrl-C there, or `wardstream --home {home} down`")
+    if line := occupied(own.port_base, ports_needed(own, PARTS)):
+        raise AlreadyUpError(line)
     if home.exists() and any(home.iterdir()) and not (home / _MARK).exists():
         raise AlreadyUpError(f"{home} holds something that no demonstration made; move it, or choose another --home")
     shutil.rmtree(home, ignore_errors=True)
@@ -65,6 +76,19 @@ def _own_home(settings: Settings) -> Settings:
 def _environment_at(settings: Settings, home: Path) -> dict[str, str]:
     own = {"WARDSTREAM_HOME": str(home), "WARDSTREAM_VAULT_URI": f"sqlite:///{home / 'vault' / 'vault.sqlite'}"}
     return environment_of(settings) | own
+
+
+def command(settings: Settings) -> str:
+    """What to type for `wardstream` on this home, as it stands: program, port base and folder."""
+    base = "" if settings.port_base == _DEFAULT_BASE else f"WARDSTREAM_PORT_BASE={settings.port_base} "
+    program = Path(sys.executable).with_name("wardstream")
+    return f"{base}{_from_here(program)} --home {_from_here(settings.home)}"
+
+
+def _from_here(path: Path) -> str:
+    """The path as it is shortest to type from the current folder."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 class _Interrupted(Exception):
@@ -86,7 +110,7 @@ class _Demonstration:
         try:
             with self._screen:
                 summary = self._perform()
-            self._conclude(summary)
+            self._conclude(summary, keep)
             if keep:
                 self._keep()
         except _Interrupted:
@@ -161,12 +185,11 @@ class _Demonstration:
         return report.get("lag") == 0 and sum(done.values()) >= self._play.sent
 
     def _inspect(self) -> Summary:
-        self._scene.doing = "judging the days"
         self._scene.dagster_url = str(self._supervisor.said()["dagster-web"]["url"])
         inspection = Inspection(self._settings)
         try:
             days = inspection.days()
-            self._missing += [f"the roll-up of {day}" for day in inspection.judge(days, self._tick)]
+            self._missing += [f"the roll-up of {day}" for day in self._judge(inspection, days)]
             verdicts = inspection.verdicts()
             judged = {verdict.day for verdict in verdicts}
             self._missing += [f"the verdict on {day}" for day in days if day not in judged]
@@ -180,21 +203,33 @@ class _Demonstration:
         scene = replace(self._scene)
         return Summary(scene, counts, rejects, verdicts, question, answer, self._missing, str(self._settings.home))
 
+    def _judge(self, inspection: Inspection, days: list[date]) -> list[date]:
+        """Have each day judged; those whose run failed."""
+        failed = []
+        for number, day in enumerate(days, start=1):
+            self._scene.doing = f"judging {day} ({number} of {len(days)}) by Great Expectations"
+            failed += [] if inspection.judge(day, self._tick) else [day]
+        return failed
+
     def _uncounted(self, counts: dict[str, int]) -> list[str]:
         """Messages that are nowhere, or in two places."""
         found = counts["vitals"] + counts["rejects"] + counts["duplicates"]
         return [] if found == self._scene.sent else [f"{self._scene.sent - found:,} messages in the lake"]
 
-    def _conclude(self, summary: Summary) -> None:
+    def _conclude(self, summary: Summary, keep: bool) -> None:
         if self._quiet:
             print(as_json(summary.as_dict()))
         self._screen.conclude(summary)
+        if not keep:
+            self._screen.say("Its parts end now, its data stays. To look around in Dagster and by SQL:")
+            self._screen.say("  make demo ARGS=--keep       plays it anew and stays up; or, with this data:")
+            self._screen.say(f"  {command(self._settings)} up")
 
     def _keep(self) -> None:
-        home = self._settings.home
-        self._screen.console.print(f"Still up: Dagster at {self._scene.dagster_url}. Ask the lake in another shell:")
-        self._screen.console.print(f"  wardstream --home {home} sql @alerts_by_rule", highlight=False)
-        self._screen.console.print("Ctrl-C ends it.")
+        dagster = self._scene.dagster_url
+        self._screen.say(f"Still up: Dagster at {dagster}. Ask the lake in another shell:")
+        self._screen.say(f"  {command(self._settings)} sql @alerts_by_rule")
+        self._screen.say("Ctrl-C ends it.")
         while not self._supervisor.stop_requested:
             self._supervisor.tick()
             time.sleep(TICK_SECONDS)

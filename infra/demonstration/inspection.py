@@ -49,11 +49,8 @@ class Inspection:
         """The days of event time that `vitals` has."""
         return [row["day"] for row in self._rows("SELECT DISTINCT event_time::DATE AS day FROM vitals ORDER BY day")]
 
-    def judge(self, days: list[date], between: Callable[[], None]) -> list[str]:
-        """Have Dagster judge and roll up each day; the days whose run failed. `between` is called while waiting."""
-        return [day.isoformat() for day in days if self._dagster_run(day, between)]
-
-    def _dagster_run(self, day: date, between: Callable[[], None]) -> int:
+    def judge(self, day: date, between: Callable[[], None]) -> bool:
+        """Have Dagster judge and roll up a day; whether that run succeeded. `between` is called while waiting."""
         home = self._settings.home
         arguments = ["asset", "materialize", "-m", "assets.definitions", "--select", GATE_AND_ROLLUP]
         environment = {**os.environ, **environment_of(self._settings), "DAGSTER_HOME": str(home / "dagster")}
@@ -65,6 +62,7 @@ class Inspection:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # a Ctrl-C is for us: we end it
             )
         try:
             while process.poll() is None:
@@ -72,7 +70,7 @@ class Inspection:
         finally:
             process.kill()
             process.wait()
-        return process.returncode
+        return process.returncode == 0
 
     def verdicts(self) -> list[DayVerdict]:
         """The newest verdict on each day."""

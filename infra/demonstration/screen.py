@@ -5,6 +5,7 @@ Holds: layout and words. Does not hold: any fact, nor when the demonstration is 
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -15,8 +16,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from infra.cli.answers import aligned
 from infra.demonstration.inspection import DayVerdict
 from infra.demonstration.witness import SeenAlert
+
+COLUMNS = 80
+SHOWN_COLUMNS = ("rule", "severity", "level", "alerts", "patients")
+"""Those of the shown question's columns that fit."""
+
+COUNTED = ("level", "alerts", "patients")
 
 NOT_AN_ALARM = "An information system, never a primary alarm. Everything listens on 127.0.0.1 only."
 
@@ -92,6 +100,7 @@ class Screen:
         self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self._moving else None
         self._last_line_s = -10.0
         self._last_doing = ""
+        self._last_line = ""
 
     @property
     def _moving(self) -> bool:
@@ -109,18 +118,30 @@ class Screen:
     def show(self, scene: Scene) -> None:
         if self._live:
             self._live.update(_panel(scene))
-        elif scene.elapsed_s - self._last_line_s >= 5 or scene.doing != self._last_doing:
-            self._last_line_s, self._last_doing = scene.elapsed_s, scene.doing
-            self.console.print(_line(scene), highlight=False, soft_wrap=True)
+            return
+        line, waited = _line(scene), scene.elapsed_s - self._last_line_s
+        if line != self._last_line and (waited >= 5 or scene.doing != self._last_doing):
+            self._last_line_s, self._last_doing, self._last_line = scene.elapsed_s, scene.doing, line
+            self.say(f"{scene.elapsed_s:5.0f} s  {line}")
 
     def conclude(self, summary: Summary) -> None:
-        self.console.print(_summary(summary), highlight=False)
+        for line in _summary(summary):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """A line as it is: neither wrapped nor coloured, so that it can be copied."""
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def _line(scene: Scene) -> str:
+    """What is new, without the time: a line that says nothing new is not shown again."""
+    if not scene.sent:
+        ready = sum(state in ("up", "done") for state in scene.parts.values())
+        others = [f"{name} {state}" for name, state in scene.parts.items() if state not in ("up", "done", "queued")]
+        return ", ".join([f"{scene.doing}: {ready} of {len(scene.parts)} up", *others])
     lag = "?" if scene.lag is None else f"{scene.lag:,}"
     return (
-        f"{scene.elapsed_s:5.0f} s  {scene.doing}: {scene.sent:,} sent, {scene.rows:,} rows, "
+        f"{scene.doing}: {scene.sent:,} sent, {scene.rows:,} rows, "
         f"{scene.rejects:,} rejects, {scene.duplicates:,} duplicates, lag {lag}, {len(scene.alerts)} alerts seen"
     )
 
@@ -161,28 +182,51 @@ def _figures(scene: Scene) -> list[tuple[str, str]]:
     ]
 
 
-def _summary(summary: Summary) -> Group:
-    scene, counts, times = summary.scene, summary.counts, latency(summary.scene.alerts)
-    facts = Table(title="What became of the ward", title_justify="left", show_header=False, title_style="bold")
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    severities = Counter(alert.severity for alert in scene.alerts)
-    facts.add_row("messages sent", f"{scene.sent:,}")
-    facts.add_row("rows in the lake", f"{counts['vitals']:,}")
-    facts.add_row("duplicates dropped", f"{counts['duplicates']:,}")
-    facts.add_row("rejects", f"{counts['rejects']:,}  " + _reasons(summary.rejects_by_reason))
-    facts.add_row("alerts seen on Kafka", f"{len(scene.alerts):,}  " + _reasons(dict(severities.most_common())))
-    facts.add_row("withheld by the policy", f"{counts['alerts_withheld']:,}")
-    if times:
-        facts.add_row("alert latency", f"p50 {times['p50']:.0f} ms, p99 {times['p99']:.0f} ms, append to append")
-    facts.add_row("first alert", f"{scene.first_alert_s:.0f} s after the start" if scene.first_alert_s else "none")
-    for verdict in summary.verdicts:
-        facts.add_row(f"quality gate {verdict.day}", _verdict(verdict))
-    facts.add_row("Dagster", scene.dagster_url)
-    ending = Text("Every message is in exactly one place, every deterioration was alerted on.", style="green")
+def _summary(summary: Summary) -> list[str]:
+    """Lines of at most `COLUMNS` letters; only a word that is longer itself, such as an address, may pass that."""
+    facts = _facts(summary)
+    width = max(len(name) for name, _ in facts)
+    lines = ["What became of the ward"]
+    for name, value in facts:
+        lines += _wrapped(value, f"  {name:{width}}  ")
+    ending = "Every message is in exactly one place, every deterioration was alerted on."
     if summary.missing:
-        ending = Text("Missing: " + "; ".join(summary.missing), style="bold red")
-    return Group(facts, Text(), _answer(summary), Text(), ending, Text(NOT_AN_ALARM, style="dim"))
+        ending = "Missing: " + "; ".join(summary.missing)
+    answer = ["", *_wrapped(f"DuckDB: {summary.question}"), *_answer(summary), ""]
+    return [*lines, *answer, *_wrapped(ending), *_wrapped(NOT_AN_ALARM)]
+
+
+def _facts(summary: Summary) -> list[tuple[str, str]]:
+    scene, counts, times = summary.scene, summary.counts, latency(summary.scene.alerts)
+    severities = dict(Counter(alert.severity for alert in scene.alerts).most_common())
+    facts = [
+        ("messages sent", f"{scene.sent:,}"),
+        ("rows in the lake", f"{counts['vitals']:,}"),
+        ("duplicates dropped", f"{counts['duplicates']:,}"),
+        ("rejects", f"{counts['rejects']:,}  {_reasons(summary.rejects_by_reason)}"),
+        ("alerts seen on Kafka", f"{len(scene.alerts):,}  {_reasons(severities)}"),
+        ("deteriorations", f"{scene.expected - scene.unseen} of {scene.expected} alerted on"),
+        ("withheld by the policy", f"{counts['alerts_withheld']:,}"),
+    ]
+    if times:
+        told = (
+            f"p50 {times['p50']:.0f} ms, p99 {times['p99']:.0f} ms, from the reading's arrival on Kafka to the alert's"
+        )
+        facts.append(("alert latency", told))
+    facts.append(("first alert", f"{scene.first_alert_s:.0f} s after the start" if scene.first_alert_s else "none"))
+    return facts + [(f"quality gate {verdict.day}", _verdict(verdict)) for verdict in summary.verdicts]
+
+
+def _wrapped(text: str, head: str = "") -> list[str]:
+    """`text` behind `head`, wrapped below itself; no word is broken."""
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _reasons(counted: dict[str, int]) -> str:
@@ -191,16 +235,11 @@ def _reasons(counted: dict[str, int]) -> str:
 
 def _verdict(verdict: DayVerdict) -> str:
     if not verdict.passed:
-        return f"[red]red[/]: {', '.join(verdict.failed)}; the day is not rolled up"
+        return f"red: {', '.join(verdict.failed)}; the day is not rolled up"
     judged = f"{verdict.expectations} expectations on {verdict.rows:,} rows"
-    return f"[green]passed[/]: {judged}; {verdict.minutes:,} minutes rolled up"
+    return f"passed: {judged}; {verdict.minutes:,} minutes rolled up"
 
 
-def _answer(summary: Summary) -> Table:
-    shown = Table(title=f"DuckDB: {summary.question}", title_justify="left", title_style="bold")
-    columns = [name for name in (summary.answer[0] if summary.answer else {}) if not name.endswith("_at")]
-    for name in columns:
-        shown.add_column(name)
-    for row in summary.answer:
-        shown.add_row(*(str(row[name]) for name in columns))
-    return shown
+def _answer(summary: Summary) -> list[str]:
+    cells = [[str(row[name]) for name in SHOWN_COLUMNS] for row in summary.answer]
+    return aligned(list(SHOWN_COLUMNS), cells, [name in COUNTED for name in SHOWN_COLUMNS])
