@@ -88,6 +88,7 @@ class ProgressWatch:
         if report.state == "starting":
             return self._starting(now, report.reason)
         if report.state in ("waiting", "draining"):
+            self._advanced_at = now
             return Verdict(report.state, report.reason)
         return self._running(report, now)
 
@@ -100,7 +101,10 @@ class ProgressWatch:
         )
 
     def _running(self, report: StreamReport, now: float) -> Verdict:
-        if report.lag == 0 or now - max(self._advanced_at, self.started_at) <= STALLED_SECONDS:
+        if report.lag == 0:
+            # With nothing to read, nothing can advance: the time counts from the first message that waits.
+            self._advanced_at = now
+        if now - max(self._advanced_at, self.started_at) <= STALLED_SECONDS:
             return Verdict("healthy")
         behind = "unknown" if report.lag is None else f"{report.lag} messages"
         return Verdict("stalled", f"no offset has advanced for {STALLED_SECONDS:.0f} s, lag {behind}")

@@ -19,6 +19,15 @@ def test_no_lag_is_healthy_though_no_offset_advances() -> None:
     assert watch.judge(_report(1000, 5, lag=0), 1000).state == "healthy"
 
 
+@pytest.mark.parametrize("before", [{"lag": 0}, {"state": "waiting", "lag": 1}])
+def test_the_first_message_after_a_quiet_time_or_a_wait_is_no_stall(before: dict[str, object]) -> None:
+    watch = ProgressWatch(started_at=0)
+    assert watch.judge(_report(1000, 5, **before), 1000).state != "stalled"
+    assert watch.judge(_report(1001, 5, lag=1), 1001).state == "healthy"
+    assert watch.judge(_report(1089, 5, lag=1), 1089).state == "healthy"
+    assert watch.judge(_report(1091, 5, lag=1), 1091).state == "stalled"
+
+
 def test_lag_without_progress_is_a_stall_and_with_progress_is_not() -> None:
     watch = ProgressWatch(started_at=0)
     assert watch.judge(_report(50, 5), 50).state == "healthy"
