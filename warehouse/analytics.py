@@ -231,11 +231,28 @@ def _told(text: str) -> StatementFailed | LakeUnavailable:
     """Names and types where the binder complains; otherwise the kind of failure alone, since its text holds values."""
     kind = text.partition(" Error:")[0]
     if kind in ("IO", "HTTP"):
-        return LakeUnavailable(_unavailable("object store", kind))
+        return LakeUnavailable(_refused(text) or _unavailable("object store", kind))
     if kind in ("Binder", "Catalog"):
         return StatementFailed(text.split("\n\nLINE", 1)[0].replace("\n", " "))
     shown = kind if kind.replace(" ", "").isalpha() and len(kind) < 30 else "unknown"
     return StatementFailed(_EXPLAINED.get(kind, f"it failed ({shown} error)"))
+
+
+_REFUSALS = ("RequestTimeTooSkewed", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "AccessDenied")
+"""S3's words for a store that answers, and says no."""
+
+
+def _refused(text: str) -> str | None:
+    """What to do where the store is well and does not let this session in; None where that is not so."""
+    code = next((word for word in _REFUSALS if word in text), "403" if "403" in text else None)
+    if code is None:
+        return None
+    if code == "RequestTimeTooSkewed":
+        return f"the object store refuses this machine's requests ({code}): its clock is off; set it (NTP)"
+    return (
+        f"the object store refuses this session ({code}); look at WARDSTREAM_S3_READER_KEY and its secret, "
+        "and at this machine's clock"
+    )
 
 
 def _unavailable(part: str, kind: str) -> str:

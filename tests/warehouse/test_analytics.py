@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
-from warehouse.analytics import Analytics, LakeUnavailable, StatementFailed
+from warehouse.analytics import Analytics, LakeUnavailable, StatementFailed, _told
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.contract import load_contracts
 from warehouse.lake_session import open_session
@@ -286,3 +286,14 @@ def test_ctrl_c_ends_a_statement_and_the_session_goes_on(reading: Analytics):
     with pytest.raises(KeyboardInterrupt):
         reading.query("SELECT sum(a.i * b.i) FROM range(10000000) AS a(i), range(1000000) AS b(i)")
     assert reading.query("SELECT 1 AS one").table.num_rows == 1
+
+
+def test_a_store_that_refuses_the_credential_is_not_said_to_be_away(settings: Settings, table: Table):
+    stranger = dataclasses.replace(settings, s3_reader_secret="not-the-secret")
+    with Analytics(stranger) as analytics, pytest.raises(LakeUnavailable, match="refuses .*WARDSTREAM_S3_READER_KEY"):
+        analytics.query("SELECT count(*) FROM vitals")
+
+
+def test_a_clock_that_is_off_is_named_as_such():
+    answer = "HTTP Error: HTTP GET error (HTTP 403) RequestTimeTooSkewed: the difference is too large"
+    assert "its clock is off" in str(_told(answer))
