@@ -290,7 +290,7 @@ def test_ctrl_c_ends_a_statement_and_the_session_goes_on(reading: Analytics):
 
 def test_a_store_that_refuses_the_credential_is_not_said_to_be_away(settings: Settings, table: Table):
     stranger = dataclasses.replace(settings, s3_reader_secret="not-the-secret")
-    with Analytics(stranger) as analytics, pytest.raises(LakeUnavailable, match="refuses .*WARDSTREAM_S3_READER_KEY"):
+    with Analytics(stranger) as analytics, pytest.raises(LakeUnavailable, match=r"refuses .*WARDSTREAM_S3_READER_KEY"):
         analytics.query("SELECT count(*) FROM vitals")
 
 
