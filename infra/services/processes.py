@@ -6,7 +6,9 @@ Does not hold: any particular program, nor the order and the restarts of several
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +151,18 @@ class Child:
             log.seek(self._log_start)
             return log.read()
 
+    def bound_log(self) -> None:
+        """Keep a log that has grown past `LOG_BYTES` as the one older log; the program writes on into an empty one.
+
+        What it writes during the copy may be missing from both. Does nothing where the log cannot be had.
+        """
+        log = self.program.log
+        with contextlib.suppress(OSError):
+            if log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(log, _older(log))
+                os.truncate(log, 0)
+                self._log_start = 0
+
     def _send(self, how: int) -> None:
         if self.alive:
             self._process.send_signal(how)
@@ -158,7 +172,11 @@ def _make_room(log: Path) -> None:
     """One older log is kept, so that restarts do not fill the disk."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".old.log"))
+        log.replace(_older(log))
+
+
+def _older(log: Path) -> Path:
+    return log.with_suffix(".old.log")
 
 
 def _mode(program: Program) -> str:

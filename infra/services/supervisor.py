@@ -190,6 +190,9 @@ class Supervisor:
             self.was_up = True
         if self._clock() - self._written_at >= WRITE_SECONDS:
             self._write(self.state)
+            for watched in self._watched.values():
+                if watched.alive:
+                    watched.child.bound_log()
 
     def stop(self) -> None:
         """End every part, the stream first so that it drains into a store that still runs. Idempotent."""

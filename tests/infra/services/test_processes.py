@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.services import processes
 from infra.services.ports import PortTakenError
 from infra.services.processes import Child, ChildError, Program
 
@@ -159,3 +160,18 @@ def test_a_start_from_another_thread_is_refused(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert "main thread" in str(refused[0])
+
+
+def test_a_log_is_bounded_while_its_program_writes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOG_BYTES", 1_000)
+    code = "import time\nfor n in range(10**6): print('line', n, flush=True); time.sleep(0.002)"
+    child = Child.start(_program(tmp_path, *_python(code)))
+    try:
+        assert _within(20, lambda: child.program.log.stat().st_size > 1_000)
+        child.bound_log()
+        assert child.program.log.stat().st_size < 1_000
+        assert b"line 0\n" in child.program.log.with_suffix(".old.log").read_bytes()
+        assert _within(20, lambda: child.logged().startswith(b"line "))
+        assert b"\0" not in child.logged()
+    finally:
+        child.kill()
