@@ -50,7 +50,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--s3-access-key", default=environment("WARDSTREAM_S3_ACCESS_KEY", "wardstream"))
     parser.add_argument("--s3-secret-key", default=environment("WARDSTREAM_S3_SECRET_KEY", "embedded-loopback-only"))
     parser.add_argument("--ledger", type=Path, action="append", default=[], help="a simulator's ledger; repeatable")
-    parser.add_argument("--gen-ledger", type=Path, help="a ledger of shared/peers/gen.py")
+    parser.add_argument("--gen-ledger", type=Path, help="a ledger of counts and fingerprints, as gen.py writes it")
     parser.add_argument("--horizon", type=int, default=172_800, help="deduplication horizon in seconds")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
