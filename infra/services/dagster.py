@@ -18,6 +18,8 @@ from infra.services.processes import Program
 
 DEFINITIONS = "assets.definitions"
 RUNS_AT_ONCE = 1
+_PLAIN = ("--log-format", "json")
+"""Dagster's other formats write colour codes, into files too."""
 
 _INSTANCE = f"""\
 telemetry:
@@ -102,7 +104,7 @@ class DagsterServices:
     ) -> Program:
         return Program(
             name=name,
-            command=(sys.executable, "-P", "-m", *module),
+            command=(sys.executable, "-P", "-m", *module, *_PLAIN),
             log=self.run_folder / f"{name}.log",
             environment={**environment, "DAGSTER_HOME": str(self.home), "DAGSTER_DISABLE_TELEMETRY": "1"},
             folder=self.home,
