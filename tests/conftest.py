@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.doctor import find_postgresql
 from infra.services import jars, java, ports
 from infra.services.kafka import EmbeddedKafka
 from infra.services.prism import PrismError, build_prism
-from infra.services.processes import Child, Program
+from infra.services.processes import Child
 from infra.services.store import EmbeddedStore
+from tests.postgres import LocalPostgres, PostgresMissingError
 from warehouse.settings import EMBEDDED_ACCESS_KEY, EMBEDDED_READER_KEY, Settings
 
 TEST_BASES = (10_000, 18_000)
@@ -116,48 +115,17 @@ def prism(cache: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """SQLAlchemy URI of an empty database on a PostgreSQL of this worker's own, reached by a Unix socket only."""
-    programs = find_postgresql()
-    if programs is None:
-        cannot("PostgreSQL is missing", "install Debian's package postgresql")
-        raise AssertionError
-    with tempfile.TemporaryDirectory(prefix="wardstream-pg-") as folder:
-        server = Child.start(_postgresql_program(programs, Path(folder), tmp_path_factory.mktemp("postgresql")))
-        try:
-            server.wait_ready()
-            yield f"postgresql+psycopg2://postgres@/postgres?host={folder}"
-        finally:
-            server.kill()
-
-
-def _postgresql_program(programs: Path, folder: Path, log_folder: Path) -> Program:
-    # PostgreSQL refuses to run as root, which CI and containers often are.
-    as_postgres = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups") if os.geteuid() == 0 else ()
-    if as_postgres:
-        shutil.chown(folder, "postgres", "postgres")
-    data = folder / "data"
-    initialise = [*as_postgres, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N"]
-    subprocess.run(initialise, check=True, capture_output=True, cwd=folder)
-    serve = (
-        str(programs / "postgres"),
-        "-D",
-        str(data),
-        "-k",
-        str(folder),
-        "-c",
-        "listen_addresses=",
-        "-c",
-        "fsync=off",
-    )
-    return Program(
-        name="postgresql",
-        command=(*as_postgres, *serve),
-        log=log_folder / "postgresql.log",
-        folder=folder,
-        forks=True,
-        ready=lambda logged: b"ready to accept connections" in logged,
-    )
+def postgres(free_port_base: Callable[[], int]) -> Iterator[str]:
+    """URI of an empty database on a PostgreSQL of this worker's own, as `WARDSTREAM_CATALOG_URI` takes it."""
+    try:
+        server = LocalPostgres(free_port_base())
+    except PostgresMissingError as error:
+        cannot("PostgreSQL is missing", str(error))
+        raise
+    try:
+        yield server.uri
+    finally:
+        server.stop()
 
 
 @pytest.fixture

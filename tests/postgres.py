@@ -1,81 +1,81 @@
 """A PostgreSQL of our own for tests: its cluster in a temporary folder, on a loopback port, ended with its starter.
 
-Holds: finding the server's programs, making a cluster, starting and ending it.
-Does not hold: any fixture (tests/warehouse/conftest.py) or harness.
+Holds: making a cluster, and how its server is started. Does not hold: any fixture (tests/conftest.py) or harness.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
-START_SECONDS = 60.0
+from infra.cli.doctor import find_postgresql
+from infra.services.processes import Child, Program
+
+LOOPBACK = "127.0.0.1"
 
 
 class PostgresMissingError(RuntimeError):
-    """There is no server to start here; the message says what was looked for."""
+    """There is no server to start here; the message says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """One cluster on a loopback port. Its folder belongs to `postgres`, for the server refuses to run as root."""
+
+    folder: Path
+    port: int
+
+    def uri(self, port: int | None = None) -> str:
+        """What `WARDSTREAM_CATALOG_URI` takes, through another port if one is given. The wire is plain, so that a
+        proxy can read it."""
+        return f"postgresql+psycopg2://ward@{LOOPBACK}:{port or self.port}/postgres?sslmode=disable&gssencmode=disable"
+
+    def program(self, log: Path) -> Program:
+        """Make the cluster if it is new, and say how to start. Raises `PostgresMissingError`."""
+        programs = find_postgresql()
+        if programs is None:
+            raise PostgresMissingError("install Debian's package postgresql")
+        as_owner = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups") if os.geteuid() == 0 else ()
+        cluster = self.folder / "cluster"
+        if not cluster.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if as_owner:
+                shutil.chown(self.folder, "postgres", "postgres")
+            initialise = [*as_owner, programs / "initdb", "-D", cluster, "-U", "ward", "-A", "trust", "-N"]
+            subprocess.run(initialise, check=True, capture_output=True, cwd=self.folder)
+        address = ("-p", str(self.port), "-h", LOOPBACK, "-k", str(self.folder))
+        return Program(
+            name="postgresql",
+            command=(*as_owner, str(programs / "postgres"), "-D", str(cluster), *address),
+            log=log,
+            folder=self.folder,
+            forks=True,
+            ready=lambda logged: b"ready to accept connections" in logged,
+        )
 
 
 class LocalPostgres:
-    """A running server. `uri` is what `WARDSTREAM_CATALOG_URI` takes. Raises `PostgresMissingError`."""
+    """A running server in a folder of its own. `uri` is what `WARDSTREAM_CATALOG_URI` takes.
+
+    Raises `PostgresMissingError`, `ChildError`.
+    """
 
     def __init__(self, port: int) -> None:
-        programs = _programs()
         self._folder = Path(tempfile.mkdtemp(prefix="wardstream-postgres-"))
-        self._as_owner = ["setpriv", "--pdeathsig=KILL"]
-        if os.geteuid() == 0:  # the server refuses to run as root
-            shutil.chown(self._folder, "postgres", "postgres")
-            self._as_owner += ["--reuid=postgres", "--regid=postgres", "--init-groups"]
-        self.uri = f"postgresql+psycopg2://ward@127.0.0.1:{port}/postgres"
-        cluster = str(self._folder / "cluster")
-        initdb = [programs / "initdb", "-D", cluster, "-U", "ward", "-A", "trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run([*self._as_owner, *initdb], check=True, capture_output=True, cwd=self._folder)
-        options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(self._folder), "-c", "max_connections=100"]
-        with open(self._folder / "server.log", "ab") as log:
-            self._server = subprocess.Popen(
-                [*self._as_owner, programs / "postgres", "-D", cluster, *options],
-                stdout=log,
-                stderr=log,
-                cwd=self._folder,
-                start_new_session=True,
-            )
-        self._wait_ready([programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)])
-
-    @property
-    def pid(self) -> int:
-        """The server's first process."""
-        return self._server.pid
+        cluster = Postgres(self._folder, port)
+        self.uri = cluster.uri()
+        try:
+            self._server = Child.start(cluster.program(self._folder / "server.log"))
+            self._server.wait_ready()
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
 
     def stop(self) -> None:
         """End the server and delete its cluster."""
-        self._server.send_signal(signal.SIGQUIT)  # at once; the cluster is thrown away
-        try:
-            self._server.wait(10)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait(10)
+        self._server.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _wait_ready(self, probe: list[str | Path]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while subprocess.run(probe, check=False).returncode:
-            if self._server.poll() is not None or time.monotonic() > deadline:
-                log = (self._folder / "server.log").read_text(errors="replace")[-500:]
-                self.stop()
-                raise RuntimeError(f"PostgreSQL did not start: {log}")
-            time.sleep(0.05)
-
-
-def _programs() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    if not found and on_path is None:
-        raise PostgresMissingError("no initdb in /usr/lib/postgresql/*/bin nor on PATH: apt-get install postgresql")
-    if shutil.which("setpriv") is None:
-        raise PostgresMissingError("no setpriv on PATH: apt-get install util-linux")
-    return found[-1].parent if found else Path(str(on_path)).parent

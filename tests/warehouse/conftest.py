@@ -14,10 +14,7 @@ import pytest
 from infra.services.processes import Child
 from infra.services.store import EmbeddedStore
 from tests.conftest import READER, WRITER
-from tests.conftest_postgres import postgres
 from warehouse.settings import Settings
-
-__all__ = ["postgres"]
 
 hypothesis.settings.register_profile("busy machine", deadline=None)
 hypothesis.settings.load_profile("busy machine")

@@ -17,6 +17,7 @@ from tests.crash.stack.scenarios import answers, clocks, disks, engines, kills, 
 from tests.crash.stack.servers import MissingError
 from tests.crash.stack.site import Site, Tally
 from tests.crash.stack.stack import Stack
+from tests.postgres import PostgresMissingError
 
 Scenario = Callable[[Site, random.Random], Ending]
 
@@ -128,7 +129,7 @@ def play_round(stack: Stack, name: str, number: int, seed: int, brief: bool = Fa
     with Site(stack, chance.randrange(1 << 20), brief) as site:
         try:
             ending = SCENARIOS[name].play(site, chance)
-        except MissingError as error:
+        except (MissingError, PostgresMissingError) as error:
             ending = Ending(NOT_RUN, str(error))
         except Exception as error:  # whatever it is, the other rounds are wanted too
             ending = Ending(RED, f"{type(error).__name__}: {error}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import psutil
 
-from infra.cli.doctor import find_postgresql
 from infra.services.kafka import EmbeddedKafka
 from infra.services.ports import LOOPBACK
 from infra.services.processes import Child, Program
@@ -126,42 +124,6 @@ class Disk:
 
     def free(self) -> None:
         self._ballast.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Postgres:
-    """One cluster on a loopback port. Its folder belongs to `postgres`, which refuses to run as root."""
-
-    folder: Path
-    port: int
-
-    def uri(self, port: int) -> str:
-        """What `WARDSTREAM_CATALOG_URI` takes, through a port of the caller's choice. The wire is plain, so that a
-        proxy can read it."""
-        return f"postgresql+psycopg2://ward@{LOOPBACK}:{port}/postgres?sslmode=disable&gssencmode=disable"
-
-    def program(self, log: Path) -> Program:
-        """Make the cluster if it is new, and say how to start. Raises `MissingError`."""
-        programs = find_postgresql()
-        if programs is None:
-            raise MissingError("no PostgreSQL: install Debian's package postgresql, or give --catalog sqlite")
-        as_owner = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups") if os.geteuid() == 0 else ()
-        cluster = self.folder / "cluster"
-        if not cluster.exists():
-            self.folder.mkdir(parents=True)
-            if as_owner:
-                shutil.chown(self.folder, "postgres", "postgres")
-            initialise = [*as_owner, programs / "initdb", "-D", cluster, "-U", "ward", "-A", "trust", "-N"]
-            subprocess.run(initialise, check=True, capture_output=True, cwd=self.folder)
-        address = ("-p", str(self.port), "-h", LOOPBACK, "-k", str(self.folder))
-        return Program(
-            name="postgresql",
-            command=(*as_owner, str(programs / "postgres"), "-D", str(cluster), *address),
-            log=log,
-            folder=self.folder,
-            forks=True,
-            ready=lambda logged: b"ready to accept connections" in logged,
-        )
 
 
 def wait_until(what: str, holds: Callable[[], bool], seconds: float, pause_s: float = 0.2) -> None:

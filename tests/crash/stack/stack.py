@@ -21,8 +21,9 @@ from infra.services.store import EmbeddedStore
 from tests.conftest import READER, TEST_BASES, WRITER
 from tests.crash.stack import proxy
 from tests.crash.stack.proxy import Proxy
-from tests.crash.stack.servers import Disk, Postgres, Server, TwoDoorKafka
+from tests.crash.stack.servers import Disk, Server, TwoDoorKafka
 from tests.crash.stack.wires import Http, Kafka, PostgreSQL
+from tests.postgres import Postgres
 from warehouse.settings import Settings
 
 PROXIED_LISTENER, BROKER_PROXY, STORE_PROXY, CATALOG_PROXY, POSTGRES = range(1, 6)

@@ -11,6 +11,7 @@ from tests.crash.stack.endings import EXACT, STOPPED
 from tests.crash.stack.rounds import describe, play_round
 from tests.crash.stack.servers import MissingError
 from tests.crash.stack.stack import Stack
+from tests.postgres import PostgresMissingError
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 SEED = 3
@@ -21,7 +22,7 @@ def stack() -> Iterator[Stack]:
     try:
         with Stack("postgresql", str(SEED)) as stack:
             yield stack
-    except MissingError as error:
+    except (MissingError, PostgresMissingError) as error:
         cannot("no catalog to kill", str(error))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy
 
 
-def test_the_database_answers_and_keeps(postgresql: str) -> None:
-    engine = sqlalchemy.create_engine(postgresql)
+def test_the_database_answers_and_keeps(postgres: str) -> None:
+    engine = sqlalchemy.create_engine(postgres)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("create table kept (n int)"))
         connection.execute(sqlalchemy.text("insert into kept values (7)"))
