@@ -1,5 +1,5 @@
 # What people and CI type. Everything is installed into .venv from uv.lock; jars go to the user's cache.
-#   make install | demo | test | bench | clean          arguments: make demo ARGS="--keep"
+#   make install | demo | test | bench | fire | clean          arguments: make demo ARGS="--keep"
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench fire clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +42,10 @@ check: .venv/installed
 
 bench: install
 	$(BIN)/python -m infra.bench $(ARGS)
+
+# Every long form under fire: many hours. Writes infra/bench/FIRE.md.
+fire: install
+	$(BIN)/python -m tests.crash $(ARGS)
 
 # The data (.wardstream) and the user's cache stay.
 clean:
