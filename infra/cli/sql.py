@@ -11,6 +11,7 @@ be used, or a catalog or store that does not answer, 130 Ctrl-C.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -119,7 +120,8 @@ def _answer(analytics: Analytics, statement: str, view: View) -> int:
     try:
         text, parameters = _question(statement, view)
         answer = analytics.query(text, as_of=view.as_of, parameters=parameters)
-        _write(FORMATS[view.format](answer), binary=view.format in BINARY)
+        content = FORMATS[view.format](answer)
+        _write(content, binary=view.format in BINARY)
     except StatementRefused as error:
         return _refuse(error, _pointer(statement, error.position))
     except (StatementFailed, UnknownQueryError, BinaryToTerminalError) as error:
@@ -129,7 +131,7 @@ def _answer(analytics: Analytics, statement: str, view: View) -> int:
     except KeyboardInterrupt:
         return _tell("interrupted", INTERRUPTED)
     if view.format == "table":
-        _tell(_footer(answer))
+        _tell(_footer(answer) + _hint(answer, content.decode()))
     return ANSWERED
 
 
@@ -159,8 +161,16 @@ def _write(content: bytes, binary: bool) -> None:
 def _footer(answer: Answer) -> str:
     rows = answer.table.num_rows
     read = ", ".join(f"{name} {snapshot or 'empty'}" for name, snapshot in answer.snapshots.items())
-    told = f"{rows:,} {'row' if rows == 1 else 'rows'} in {answer.elapsed_s:.2f} s" + (f" · {read}" if read else "")
-    return f"{told}\nvalues that end in … are cut; --format line shows them whole" if is_cut(answer) else told
+    return f"{rows:,} {'row' if rows == 1 else 'rows'} in {answer.elapsed_s:.2f} s" + (f" · {read}" if read else "")
+
+
+def _hint(answer: Answer, shown: str) -> str:
+    """How to read what the table cut, or what a terminal wraps."""
+    if is_cut(answer):
+        return "\nvalues that end in … are cut; --format line shows them whole"
+    columns = shutil.get_terminal_size().columns
+    wraps = sys.stdout.isatty() and any(len(line) > columns for line in shown.splitlines())
+    return "\nwider than the terminal; --format line shows a field a line" if wraps else ""
 
 
 def _pointer(statement: str, position: int | None) -> str:
