@@ -157,7 +157,7 @@ def _ports(settings: Settings) -> Check:
 def _prism(settings: Settings) -> Check:
     binary = prism.prism_binary(settings.cache)
     if binary.exists():
-        return _check("Prism", True, str(binary))
+        return _check("Prism", True, f"{binary} (only for WARDSTREAM_RUNNER=prism)")
     go = prism.find_go()
     remedy = "only for WARDSTREAM_RUNNER=prism: " + ("built at its first use" if go else "install Go 1.25 or newer")
     return _needed("Prism", settings.runner == "prism" and not go, f"not built; Go: {go or 'none'}", remedy)
@@ -165,7 +165,7 @@ def _prism(settings: Settings) -> Check:
 
 def _postgresql(settings: Settings) -> Check:
     if found := find_postgresql():
-        return _check("PostgreSQL", True, str(found))
+        return _check("PostgreSQL", True, f"{found} (only for `make test`)")
     remedy = "only for `make test` (tests of a shared catalog): install Debian's package postgresql"
     return _needed("PostgreSQL", False, "none", remedy)
 
