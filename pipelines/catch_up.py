@@ -1,7 +1,7 @@
 """The lake's second reading of Kafka, after it let go of the live batches.
 
 Holds: `CatchUp`, with a reader and identities of its own, from the tables' vectors to the live position.
-Does not hold: when the lake lets go and what it does with the batches (sinks.py).
+Does not hold: when the lake lets go and what it does with the batches (lake.py).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from pipelines.batch import MessageBatch, StreamBatch
+from pipelines.lake import Lake
 from pipelines.outages import RETRY_S, UNAVAILABLE
 from pipelines.poison import PoisonWatch
 from pipelines.restore import Restorer
-from pipelines.sinks import Lake
 from pipelines.source import PartitionReader, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.settings import Settings

@@ -1,7 +1,7 @@
 """What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, each with its position.
 
 Holds: the making of Arrow tables in the schema of a table's contract, and the sealing of rejects on the way.
-Does not hold: when they are written and where to (`sinks.py`, `warehouse/commit.py`), nor the sealing itself.
+Does not hold: when they are written and where to (`committer.py`, `warehouse/commit.py`), nor the sealing itself.
 
 Strings that repeat are dictionary-encoded; otherwise the schema is `arrow_schema(table)`.
 """

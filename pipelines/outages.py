@@ -1,6 +1,6 @@
 """What may be away for a while, and how it is waited for; and which words about an error may be logged.
 
-Does not hold: the committers' own waiting (sinks.py), which commits nothing twice.
+Does not hold: the committers' own waiting (committer.py), which commits nothing twice.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Holds: when a shard is opened, what a batch must meet, the lake's catching up, drain and status. Process-wide, because
 a runner makes several instances of one DoFn and drops them as it likes.
 Does not hold: what a step computes (stream_steps.py), what a start reads (restore.py), the queue and threads of the
-lake (sinks.py), or Beam.
+lake (lake.py), or Beam.
 
 State is rebuilt from the lake and never kept anywhere else. It knows the next position it expects: a shard that is
 asked for from another position is opened again, and a batch that does not begin where it should is refused.
@@ -22,10 +22,13 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from pipelines.alert_producer import AlertProducer
 from pipelines.alerts.message import Alert, encode
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.catch_up import CatchUp
 from pipelines.clinical.monitor import WardMonitor
+from pipelines.committer import LakeTable
+from pipelines.lake import Lake
 from pipelines.lake_rows import duplicate_rows, reject_rows, table_rows
 from pipelines.outages import NO_MESSAGES_FAULT, T, told, tried
 from pipelines.ownership import Ownership
@@ -41,7 +44,6 @@ from pipelines.restore import (
     refuse_another_vault,
 )
 from pipelines.shards import OWN, STAND_IN, Opening, ShardOpener, ShardState
-from pipelines.sinks import AlertProducer, Lake, LakeTable
 from pipelines.source import Positions, Shard, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.analytics import Analytics

@@ -1,7 +1,7 @@
 """Processes of the simulated site: the product's own stream process, and one that derives tables.
 
 Holds: how an incarnation lives and dies, and the tiny stream it reads: a contract, a decoder, rows of three tables.
-Real in it: `pipelines.restore.Restorer` (starts and memory), `pipelines.deduplicate`, `pipelines.sinks.Lake` with its
+Real in it: `pipelines.restore.Restorer` (starts and memory), `pipelines.deduplicate`, `pipelines.lake.Lake` with its
 committers, and all of the fence below them.
 Does not hold: what is put in the place of servers and threads (world.py).
 """
@@ -20,9 +20,10 @@ import pyarrow as pa
 
 from pipelines import restore
 from pipelines.batch import MessageBatch, Reject, StreamBatch
+from pipelines.committer import LakeTable
 from pipelines.deduplicate import deduplicate
+from pipelines.lake import Lake
 from pipelines.restore import Restorer
-from pipelines.sinks import Lake, LakeTable
 from pipelines.source import BrokerUnavailableError, Positions, TopicFacts
 from tests.simulation.broker import BAD, STREAM, SimulatedReader
 from tests.simulation.turns import EPOCH_S, Task, Turns

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.batch import MessageBatch, StreamBatch
-from pipelines.sinks import Lake, LakeTable
+from pipelines.committer import LakeTable
+from pipelines.lake import Lake
 from warehouse.commit import CommitReceipt
 from warehouse.object_store import StoreUnavailableError
 from warehouse.offsets import GapError, RolledBackError
