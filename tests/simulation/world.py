@@ -28,7 +28,8 @@ from pyiceberg.table import snapshots as library_snapshots
 from requests import ReadTimeout
 from sqlalchemy.exc import OperationalError
 
-from pipelines import restore, sinks
+from pipelines import committer as committers
+from pipelines import lake, restore
 from pipelines.restore import PATIENCE_S, Restorer
 from tests.simulation import process as sim
 from tests.simulation import store as plain
@@ -494,10 +495,12 @@ def _stand_ins(world: World) -> list[tuple[Any, str, Any]]:
         (restore, "open_table", opened),
         (restore, "StreamSteps", sim.SimulatedSteps),
         (restore, "Tokenizer", lambda key, system: None),
-        (sinks, "time", world.time),
-        (sinks, "threading", threading_),
-        (sinks, "queue", SimulatedQueues(turns)),
-        (sinks, "_LOOK_AGAIN_S", 0.5),
+        (committers, "time", world.time),
+        (committers, "threading", threading_),
+        (committers, "queue", SimulatedQueues(turns)),
+        (lake, "time", world.time),
+        (lake, "threading", threading_),
+        (lake, "_LOOK_AGAIN_S", 0.5),
         (snapshots, "ExecutorFactory", _InTurn),
         (snapshots, "MERGED_MANIFESTS", 4),
         (snapshots, "MERGE_TIERS", (4, 16)),
@@ -518,25 +521,25 @@ def _plain_files() -> list[tuple[Any, str, Any]]:
 
 def _committers(world: World) -> list[tuple[Any, str, Any]]:
     """A committer's thread is a task; what it is told of its commits is checked."""
-    turns, account = world.turns, sinks.TableCommitter._account
+    turns, account = world.turns, committers.TableCommitter._account
     tasks: dict[Any, Task] = {}
 
-    def start(committer: sinks.TableCommitter) -> None:
+    def start(committer: committers.TableCommitter) -> None:
         current = turns.current
         assert current is not None, "committers are started by processes"
         tasks[committer] = turns.spawn(f"{current.name} {committer.table.name}", current.owner, committer.run)
 
-    def join(committer: sinks.TableCommitter, timeout: float) -> None:
+    def join(committer: committers.TableCommitter, timeout: float) -> None:
         turns.ask("join", turns.now + timeout, lambda: tasks[committer].done)
 
-    def told(committer: sinks.TableCommitter, receipt: Any) -> None:
+    def told(committer: committers.TableCommitter, receipt: Any) -> None:
         if receipt is not None:
             world.judge.acknowledged(committer.table.name, receipt.vector)
         account(committer, receipt)
 
     return [
-        (sinks.TableCommitter, "start", start),
-        (sinks.TableCommitter, "join", join),
-        (sinks.TableCommitter, "is_alive", lambda committer: not tasks[committer].done),
-        (sinks.TableCommitter, "_account", told),
+        (committers.TableCommitter, "start", start),
+        (committers.TableCommitter, "join", join),
+        (committers.TableCommitter, "is_alive", lambda committer: not tasks[committer].done),
+        (committers.TableCommitter, "_account", told),
     ]
