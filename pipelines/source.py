@@ -54,6 +54,13 @@ _PASSING = frozenset(
     }
 )
 
+_IN_WORDS = {
+    KafkaError._TRANSPORT: "does not answer",
+    KafkaError._ALL_BROKERS_DOWN: "does not answer",
+    KafkaError._TIMED_OUT: "does not answer in time",
+    KafkaError._RESOLVE: "its name is not known",
+}
+
 Positions = dict[tuple[str, int], int]
 """(stream, partition) -> the next offset to read."""
 
@@ -249,7 +256,8 @@ class PartitionReader:
             self._watch.ask()
 
     def _note_error(self, error: KafkaError) -> None:
-        self._no_broker = f"broker {self._bootstrap}: {error.name()}"
+        words = _IN_WORDS.get(error.code(), error.name())
+        self._no_broker = f"broker {self._bootstrap}: {words}; it is tried again"
 
     def _receive(self, wait_s: float, linger_s: float, limit: int) -> list[MessageBatch]:
         first = self._consumer.poll(wait_s)

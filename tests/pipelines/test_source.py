@@ -187,7 +187,7 @@ def test_a_broker_that_is_away_is_named_until_it_answers_again(
         assert reader.trouble is None
     wait_until(lambda: reader.read(0.1, 0.0) == [] and reader.trouble)
     assert f"broker {broker.bootstrap}" in reader.trouble
-    assert "_TRANSPORT" in reader.trouble or "_ALL_BROKERS_DOWN" in reader.trouble
+    assert "does not answer" in reader.trouble or "did not describe" in reader.trouble
     with running(broker, tmp_path):
         wait_until(lambda: reader.read(0.1, 0.0) == [] and reader.trouble is None, seconds=40)
         produce(own, own.topic(STREAM), 1)
