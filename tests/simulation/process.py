@@ -34,7 +34,7 @@ from warehouse.settings import Settings
 ROWS, REJECTS, DUPLICATES, DERIVED = "rows", "rejects", "duplicates", "derived"
 INGESTED = (ROWS, REJECTS, DUPLICATES)
 KEY = bytes(range(32))
-MAX_IDS = 1 << 12
+MAX_IDS = 1 << 14  # more than any world sends: the judge forgets by time alone
 HORIZON_S = 900
 """Repeats further apart than this are events of their own."""
 DRAIN_S = 30.0
