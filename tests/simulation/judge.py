@@ -188,7 +188,7 @@ class Judge:
             return f"{kind}: retention overtook a reader behind the tables"
         if kind == "SourceError" and len(self._broker.past) > 1:
             return f"{kind}: topic recreated"
-        if kind == "GapError" and self.rollbacks > process.began_after[0]:
+        if kind in ("GapError", "RolledBackError") and self.rollbacks > process.began_after[0]:
             return f"{kind}: table rolled back"
         if kind in ("PartitionAddedError", "VectorMissingError") and self._partitions_added():
             return f"{kind}: partition added"
