@@ -124,6 +124,7 @@ def decided(demo: list[Event], said: pa.Table) -> list[offline.Decided]:
     rows = said.append_column("subject_token", said["patient_id"])
     rows = rows.append_column("kafka_partition", pa.array([0] * len(rows), pa.int32()))
     rows = rows.append_column("kafka_offset", pa.array(range(len(rows)), pa.int64()))
+    rows = rows.append_column("kafka_time", pa.array([e.due_ms * 1000 for e in demo], pa.timestamp("us", "UTC")))
     return offline.recompute(rows.filter(pa.array([event.fate == ROW for event in demo])), {})
 
 
