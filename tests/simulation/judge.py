@@ -16,7 +16,7 @@ from typing import Any
 
 from pyiceberg.table.metadata import TableMetadata
 
-from tests.simulation.broker import BAD, Broker, Log
+from tests.simulation.broker import BAD, Broker, Log, Topic
 from tests.simulation.catalog import VECTOR, Landing, Tables, line_of, said
 from tests.simulation.process import DERIVED, DUPLICATES, HORIZON_S, INGESTED, REJECTS, ROWS, Derivation, Process
 from tests.simulation.store import Store, Torn, data_rows
@@ -190,7 +190,8 @@ class Judge:
             return f"{kind}: topic recreated"
         if kind in ("GapError", "RolledBackError") and self.rollbacks > process.began_after[0]:
             return f"{kind}: table rolled back"
-        if kind in ("PartitionAddedError", "VectorMissingError") and self._partitions_added():
+        topics = self._broker.past.values()  # it may have looked at one that was made anew since
+        if kind in ("PartitionAddedError", "VectorMissingError") and any(map(self._partitions_added, topics)):
             return f"{kind}: partition added"
         if kind == "VectorMissingError" and self._without_vector():
             return f"{kind}: vector lost"
@@ -206,8 +207,7 @@ class Judge:
         logs = [(topic.id, p, log) for topic in self._broker.past.values() for p, log in enumerate(topic.partitions)]
         return any(v.get((topic_id, p), log.low) < log.low for v in vectors for topic_id, p, log in logs)
 
-    def _partitions_added(self) -> bool:
-        topic = self._broker.topic
+    def _partitions_added(self, topic: Topic) -> bool:
         known = [vector(self.tables.states[name].metadata) or {} for name in INGESTED]
         return any(0 < sum(at[0] == topic.id for at in positions) < len(topic.partitions) for positions in known)
 
@@ -219,7 +219,7 @@ class Judge:
         """Why the site may stand still for good; empty where it may not."""
         if self._overtaken():
             return "retention overtook"
-        if self._partitions_added():
+        if self._partitions_added(self._broker.topic):
             return "partition added"
         return "vector lost" if self._without_vector() else ""
 
