@@ -110,22 +110,37 @@ class Opening(threading.Thread):
     def __init__(self, opener: Callable[[threading.Event], ShardState | None], partitions: frozenset[int]) -> None:
         super().__init__(name="opening a shard", daemon=True)
         self.partitions = partitions
-        self.error: BaseException | None = None
-        self.dropped = threading.Event()
         self._opener = opener
-        self._result: ShardState | None = None
+        self._dropped, self._lock = threading.Event(), threading.Lock()
+        self._error: BaseException | None = None
+        self._opened: ShardState | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self._result = self._opener(self.dropped)
+            opened = self._opener(self._dropped)
         except BaseException as error:
-            self.error = error
+            self._error = error
+            return
+        with self._lock:
+            self._opened = opened
+            self._close_if_dropped()
 
     def result(self) -> ShardState | None:
         """The open shard once there is one. Raises what the opening raised."""
         if self.is_alive():
             return None
-        if self.error is not None:
-            raise self.error
-        return self._result
+        if self._error is not None:
+            raise self._error
+        return self._opened
+
+    def drop(self) -> None:
+        """Nobody wants it any more: what it opened is closed, now or as soon as it is open."""
+        with self._lock:
+            self._dropped.set()
+            self._close_if_dropped()
+
+    def _close_if_dropped(self) -> None:
+        if self._dropped.is_set() and self._opened is not None:
+            self._opened.reader.close()
+            self._opened = None

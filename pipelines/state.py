@@ -193,6 +193,7 @@ class ProcessState:
     def _current(self, shard: Shard, wanted: Positions) -> ShardState | None:
         partitions = self._partitions_of(shard)
         state = self._shards.get(shard.id)
+        self._drop_opening(shard, unless=frozenset() if state and state.partitions == partitions else partitions)
         if state is not None and state.partitions == partitions:
             if not wanted or wanted == state.reader.positions:
                 return state
@@ -208,9 +209,7 @@ class ProcessState:
     def _opened_beside(self, shard: Shard, partitions: frozenset[int]) -> ShardState | None:
         """The shard with these partitions once it is open. What runs goes on meanwhile, alerts above all."""
         opening = self._openings.get(shard.id)
-        if opening is None or opening.partitions != partitions:
-            if opening is not None:
-                opening.dropped.set()
+        if opening is None:
             self._openings[shard.id] = self._begin_opening(shard, partitions)
             return None
         opened = opening.result()
@@ -218,6 +217,13 @@ class ProcessState:
             return None
         del self._openings[shard.id]
         return self._install(shard, opened)
+
+    def _drop_opening(self, shard: Shard, unless: frozenset[int] = frozenset()) -> None:
+        """An opening stands for the leases of its moment: one that is not wanted now must not be found later."""
+        opening = self._openings.get(shard.id)
+        if opening is not None and opening.partitions != unless:
+            del self._openings[shard.id]
+            opening.drop()
 
     def _begin_opening(self, shard: Shard, partitions: frozenset[int]) -> Opening:
         _LOG.warning("opening partitions %s beside those that are read", sorted(partitions))
@@ -344,7 +350,7 @@ class ProcessState:
         """Commit what is held and end. False if the lake could not take it in time: it is read again at next start."""
         self._draining.set()
         for opening in self._openings.values():
-            opening.dropped.set()
+            opening.drop()
         drained = self.lake.drain(timeout_s) if self.lake else True
         for state in self._shards.values():
             self._report(state, least_pause_s=0.0)
