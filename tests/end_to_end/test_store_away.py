@@ -25,9 +25,9 @@ from warehouse.settings import Settings
 pytestmark = pytest.mark.end_to_end
 
 
-AWAY_S = 45.0
+AWAY_S = 32.0
 """How long the store stays away at least."""
-BOUND_S = 25.0
+BOUND_S = 20.0
 """From a reading's append to its alert's: much for a loaded machine, and less than the store is away."""
 
 
