@@ -188,8 +188,8 @@ def _overtaken(site: Site, streams, start: bool) -> Ending:
             stream.resume()
     wait_until("the streams' end", lambda: not any(s.alive for s in streams), STOP_S)
     after = site.history()
-    # Alerts are told before the lake has their readings; what was held when the stream stopped is lost to it as well.
-    allowed = ("lost", "holes") if start else ("lost", "holes", "alerts_forged")
+    # No alert is forged: what a stream had read and told before it stopped it commits on the way out.
+    allowed = ("lost", "holes")
     history = replace(after, streams=_longer(before, after))
     told = {heading: count for heading, count in judge(replace(history, ledgers=())).totals.items() if count}
     site.tally.notes.append(f"after the stop the oracle counts {told}")
