@@ -14,8 +14,8 @@ from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.lake import Lake
 from pipelines.outages import RETRY_S, UNAVAILABLE
 from pipelines.poison import PoisonWatch
-from pipelines.restore import Restorer
-from pipelines.source import PartitionReader, read_topic_facts
+from pipelines.restore import Restorer, as_positions, owned_part
+from pipelines.source import PartitionReader, by_topic_id, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.settings import Settings
 
@@ -55,12 +55,10 @@ class CatchUp:
         restorer = self._restorer()
         facts = read_topic_facts(self._settings, self._streams)
         starts = restorer.starts(facts)
-        owned = {s: {p: offset for p, offset in starts[s].items() if p in partitions} for s in starts}
+        owned = owned_part(starts, partitions)
         steps = {stream: restorer.steps(facts[stream], owned[stream]) for stream in self._streams}
         restorer.confirm(facts)
-        reader = PartitionReader(
-            self._settings, facts, {(s, p): offset for s in owned for p, offset in owned[s].items()}
-        )
+        reader = PartitionReader(self._settings, facts, as_positions(owned))
         held: list[StreamBatch] = []
         try:
             while not lake.draining.is_set() and partitions == self._owned():
@@ -72,9 +70,7 @@ class CatchUp:
                 # One interpreter serves both: half of its time is left to the live path and its alerts.
                 lake.draining.wait(min(time.monotonic() - began, _LONGEST_YIELD_S))
                 # What is held has been read and is not the lake's yet.
-                if not held and lake.met(
-                    {(facts[s].topic_id, p): offset for (s, p), offset in reader.positions.items()}
-                ):
+                if not held and lake.met(by_topic_id(facts, reader.positions)):
                     return True
             return False
         finally:

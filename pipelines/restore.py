@@ -24,7 +24,7 @@ from pipelines.clinical.monitor import WardMonitor
 from pipelines.clinical.signals import INDEX as SCORED_CODES
 from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions
 from pipelines.known_outcomes import KnownOutcomes
-from pipelines.source import PartitionReader, TopicFacts
+from pipelines.source import PartitionReader, Positions, TopicFacts
 from pipelines.stream_steps import StreamSteps
 from warehouse import history
 from warehouse.analytics import Analytics
@@ -168,6 +168,16 @@ def refuse_another_vault(settings: Settings, vault: SqliteVault) -> None:
             f"the vault at {settings.vault_uri} is not the one that the tables of {settings.namespace} were written "
             "with; put that one back, or correct WARDSTREAM_VAULT_URI. Nothing was written"
         )
+
+
+def owned_part(starts: Starts, partitions: frozenset[int]) -> Starts:
+    """The starts of these partitions alone."""
+    return {s: {p: offset for p, offset in starts[s].items() if p in partitions} for s in starts}
+
+
+def as_positions(starts: Starts) -> Positions:
+    """The starts as a reader takes them."""
+    return {(s, p): offset for s in starts for p, offset in starts[s].items()}
 
 
 def _stretch(starts: dict[int, int], ends: dict[int, int]) -> dict[int, tuple[int, int]]:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from pipelines.batch import MessageBatch
 from pipelines.clinical.monitor import WardMonitor
-from pipelines.restore import SCORED_STREAM, KnownAlerts, Restorer
-from pipelines.source import PartitionReader, Positions, Shard, TopicFacts, read_topic_facts
+from pipelines.restore import SCORED_STREAM, KnownAlerts, Restorer, as_positions, owned_part
+from pipelines.source import PartitionReader, Positions, Shard, TopicFacts, by_topic_id, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.coordination import Coordination
 from warehouse.offsets import GapError
@@ -52,10 +52,7 @@ class ShardState:
 
     def places(self) -> dict[tuple[str, int], int]:
         """(topic id, partition) -> the next offset to read."""
-        return self.by_topic_id(self.reader.positions)
-
-    def by_topic_id(self, positions: Positions) -> dict[tuple[str, int], int]:
-        return {(self.facts[stream].topic_id, partition): offset for (stream, partition), offset in positions.items()}
+        return by_topic_id(self.facts, self.reader.positions)
 
     def ended(self) -> bool:
         """Whether a bounded run has read all it was to read."""
@@ -77,9 +74,8 @@ class ShardOpener:
         restorer = self._restorer()
         facts = read_topic_facts(self._settings, shard.streams)
         starts = self._not_beyond_alerts(restorer.starts(facts), facts)
-        owned = {s: {p: offset for p, offset in starts[s].items() if p in partitions} for s in starts}
-        positions = {(s, p): offset for s in owned for p, offset in owned[s].items()}
-        state = ShardState(shard, partitions, facts, PartitionReader(self._settings, facts, positions))
+        owned = owned_part(starts, partitions)
+        state = ShardState(shard, partitions, facts, PartitionReader(self._settings, facts, as_positions(owned)))
         try:
             for stream in shard.streams:
                 state.steps[stream] = restorer.steps(facts[stream], owned[stream])

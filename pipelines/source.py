@@ -111,6 +111,11 @@ def _topic_facts(settings, admin, consumer, stream: str, timeout_s: float) -> To
     return TopicFacts(stream, topic, str(described.topic_id), ranges)
 
 
+def by_topic_id(facts: Mapping[str, TopicFacts], positions: Positions) -> dict[tuple[str, int], int]:
+    """(topic id, partition) -> offset: positions as tables know them."""
+    return {(facts[stream].topic_id, partition): offset for (stream, partition), offset in positions.items()}
+
+
 class TopicWatch:
     """Whether topics are still those whose ids were given; a name alone does not tell.
 

@@ -44,7 +44,7 @@ from pipelines.restore import (
     refuse_another_vault,
 )
 from pipelines.shards import OWN, STAND_IN, Opening, ShardOpener, ShardState
-from pipelines.source import Positions, Shard, read_topic_facts
+from pipelines.source import Positions, Shard, by_topic_id, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.analytics import Analytics
 from warehouse.contract import TableContract, load_contracts
@@ -302,7 +302,7 @@ class ProcessState:
         """For a process that does not commit: nothing else says how far its alerts are."""
         if self.settings.branches == "alerts":
             for state in list(self._shards.values()):
-                self.coordination.record_alert_positions(state.by_topic_id(dict(state.decided)))
+                self.coordination.record_alert_positions(by_topic_id(state.facts, dict(state.decided)))
 
     # --- the lake
 
