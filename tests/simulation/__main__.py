@@ -1,6 +1,6 @@
 """`python -m tests.simulation --steps 1000000 --seed 1`: the long form, and the way to see a failure again.
 
-Holds: arguments, progress, the table of counts.
+Holds: arguments, progress, the table of counts, and the last line: lost=0 doubled=0 wrong=0 where nothing was amiss.
 Does not hold: the simulation.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 import traceback
 
 from tests.simulation.machine import Engine, Played, SimulationFailed, play
@@ -21,6 +22,7 @@ def main() -> int:
         played = play(arguments.seed, arguments.steps, arguments.seconds, _tell)
     except SimulationFailed as failure:
         traceback.print_exception(failure)
+        _report(arguments.seed, failure.played)
         return 1
     _report(arguments.seed, played)
     return 0
@@ -57,13 +59,17 @@ def _tell(played: Played) -> None:
 
 
 def _report(seed: int, played: Played) -> None:
+    """What happened, and in the last line what came of it."""
     for name, n in sorted(played.counts.items()):
         print(f"{n:>10}  {name}")
     for end, n in sorted(played.ends.items()):
         print(f"{n:>10}  worlds ended: {end}")
     print(
-        f"steps={played.steps} turns={played.turns} commits={played.landings} worlds={played.worlds} "
-        f"seconds={played.seconds:.0f} seed={seed} wrong=0"
+        f"lost={played.lost} doubled={played.doubled} wrong={played.ends['wrong']} steps={played.steps} "
+        f"worlds={played.worlds} seeds={seed}..{seed + played.worlds - 1} turns={played.turns} "
+        f"commits={played.landings} rows_compared={played.compared} seconds={played.seconds:.0f} "
+        f"cpu_seconds={time.process_time():.0f}",
+        flush=True,
     )
 
 

@@ -87,6 +87,7 @@ class Judge:
         self._derived: list[str] = []
         self._answered: set[str] = set()
         self.rollbacks = self.retentions = self.vectors_lost = self.landings = 0
+        self.compared = self.lost = self.doubled = 0
 
     # --- on the way
 
@@ -259,12 +260,14 @@ class Judge:
         vectors = [vector(self.tables.states[name].metadata) or {} for name in INGESTED]
         return all(v.get((topic.id, p), -1) >= log.high for v in vectors for p, log in enumerate(topic.partitions))
 
-    def final(self) -> int:
-        """Compare the tables' content with the log, position by position; how many rows were compared."""
-        return sum(self._final_ingested(name) for name in INGESTED) + self._final_derived()
+    def final(self) -> None:
+        """Compare the tables' content with the log, position by position: `compared` rows, `lost`, `doubled`."""
+        for name in INGESTED:
+            self.check_table(name)
+            self._final_ingested(name)
+        self._final_derived()
 
-    def _final_ingested(self, name: str) -> int:
-        self.check_table(name)
+    def _final_ingested(self, name: str) -> None:
         metadata = self.tables.states[name].metadata
         reached = vector(metadata) or {}
         found: Counter[tuple[str, int, int]] = Counter()
@@ -276,18 +279,20 @@ class Judge:
                 place = self._folds[at[:2]].places.get(at[2])
                 if place != (name, row["event_id"], row["first_offset"]):
                     raise Wrong(f"{name}: position {at} holds what belongs elsewhere: {place}")
+        self.compared += found.total()
+        self.doubled += found.total() - len(found)
         for at, times in found.items():
             if times > 1:
                 raise Wrong(f"{name}: position {at} is in {times} times")
             if at[2] >= reached.get(at[:2], 0) and reached:
                 raise Wrong(f"{name}: position {at} lies beyond the vector")
         self._check_complete(name, reached, found)
-        return sum(found.values())
 
     def _check_complete(self, name: str, reached: Positions, found: Counter) -> None:
         for (topic_id, partition), end in reached.items():
             sure, _ = self._belonging(name, topic_id, partition, 0, end)
             lost = [offset for offset in sure if not found[topic_id, partition, offset]]
+            self.lost += len(lost)
             if lost:
                 raise Wrong(f"{name}: {len(lost)} positions below the vector are lost, first {topic_id} {min(lost)}")
 
@@ -299,7 +304,7 @@ class Judge:
                 raise Wrong(f"{name}: a file's positions do not rise")
             last[at] = row["kafka_offset"]
 
-    def _final_derived(self) -> int:
+    def _final_derived(self) -> None:
         state = self.tables.states[DERIVED]
         found = Counter(row["event_id"] for rows in self._files(state.metadata) for row in rows)
         replaced: dict[int, str] = {}
@@ -310,7 +315,7 @@ class Judge:
         expected = Counter({id_: self._derivations[id_].rows.num_rows for id_ in standing})
         if found != expected:
             raise Wrong("derived: appended and replaced rows are not those of the commits that landed")
-        return sum(found.values())
+        self.compared += found.total()
 
     def _files(self, metadata: TableMetadata) -> list[list[dict]]:
         head = metadata.current_snapshot()

@@ -29,7 +29,11 @@ RATES = (0.0, 0.0, 0.02, 0.1, 0.3)
 
 
 class SimulationFailed(AssertionError):
-    """A world went wrong; the text says how to see it again."""
+    """A world went wrong; the text says how to see it again, `played` what had been played, that world included."""
+
+    def __init__(self, text: str, played: Played) -> None:
+        super().__init__(text)
+        self.played = played
 
 
 @dataclass(slots=True)
@@ -227,6 +231,9 @@ class Played:
     steps: int = 0
     turns: int = 0
     landings: int = 0
+    compared: int = 0
+    lost: int = 0
+    doubled: int = 0
     seconds: float = 0.0
     ends: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
@@ -236,6 +243,9 @@ class Played:
         self.steps += world.steps
         self.turns += world.turns_given
         self.landings += world.judge.landings
+        self.compared += world.judge.compared
+        self.lost += world.judge.lost
+        self.doubled += world.judge.doubled
         self.ends[end or "all in"] += 1
         self.counts += world.counts
 
@@ -248,9 +258,11 @@ def play(seed: int, steps: int, seconds: float, tell: Callable[[Played], None] =
         try:
             played.add(engine.world, engine.run())
         except Exception as error:
+            played.add(engine.world, "wrong")
             raise SimulationFailed(
                 f"seed {engine.seed}, step {engine.world.steps}: {type(error).__name__}: {error}\n"
-                f"again: .venv/bin/python -m tests.simulation --seed {engine.seed} --trace"
+                f"again: .venv/bin/python -m tests.simulation --seed {engine.seed} --trace",
+                played,
             ) from error
         played.seconds = time.monotonic() - began
         tell(played)

@@ -159,17 +159,17 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a stream process is given instead of servers."""
+    """What a stream process is given instead of servers. `owns`: whether it reads a partition."""
 
     settings: Settings
+    owns: Callable[[int], bool]
     facts: Callable[[], TopicFacts]
     reader: Callable[[TopicFacts, Positions], SimulatedReader]
     restorer: Callable[[], Restorer]
 
 
 class StreamProcess(Process):
-    """Reads, deduplicates and hands to the lake, as the graph over pipelines/state.py does. The partitions it owns are
-    those of its settings, None for all."""
+    """Reads, deduplicates and hands to the lake, as the graph over pipelines/state.py does."""
 
     def __init__(self, name: str, turns: Turns, surroundings: Surroundings) -> None:
         super().__init__(name, turns)
@@ -203,8 +203,8 @@ class StreamProcess(Process):
     def _open(self) -> tuple[SimulatedReader, SimulatedSteps, str]:
         """Positions from the tables' vectors, memory from their rows."""
         restorer, facts = self._around.restorer(), self._around.facts()
-        starts, owned = restorer.starts({STREAM: facts})[STREAM], self._around.settings.partitions
-        mine = {p: offset for p, offset in starts.items() if owned is None or p in owned}
+        starts = restorer.starts({STREAM: facts})[STREAM]
+        mine = {p: offset for p, offset in starts.items() if self._around.owns(p)}
         steps = restorer.steps(facts, mine)
         reader = self._around.reader(facts, {(STREAM, p): offset for p, offset in mine.items()})
         return reader, steps, facts.topic_id

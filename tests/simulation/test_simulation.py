@@ -84,6 +84,16 @@ def test_stale_reads_do_no_harm() -> None:
         assert world.settle(random.Random(1)) == ""
 
 
+def test_a_topic_made_anew_with_more_partitions_is_read_to_its_ends() -> None:
+    world = World(Circumstances(2, ((0,), (1,)), derives=False), seed=1)
+    with installed(world):
+        world.begin()
+        world.add_partition()
+        world.recreate_topic()
+        world.send(2, 20)
+        assert world.settle(random.Random(1)) == ""
+
+
 def test_a_lost_vector_stops_the_stream_and_nothing_is_guessed() -> None:
     world = calm_world()
     with installed(world):

@@ -121,7 +121,6 @@ class World:
         self._rng = random.Random(seed + 1)
         self.counts: Counter[str] = Counter()
         self.steps = self.turns_given = 0
-        self.stopped: Counter[str] = Counter()
         self.trace: list[tuple] | None = None
         self._sent = 0
         self.processes: list[Process] = []
@@ -134,8 +133,8 @@ class World:
         settings = replace(
             SETTINGS, commit_seconds=c.commit_seconds, commit_rows=c.commit_rows, lake_queue_bytes=c.queue_bytes
         )
-        for n, owned in enumerate(c.owned):
-            around = self._surroundings(replace(settings, partitions=owned))
+        for n in range(len(c.owned)):
+            around = self._surroundings(settings, n)
             self.processes.append(StreamProcess(f"stream{n}", self.turns, around))
         if c.derives:
             rng = random.Random(self._rng.random())
@@ -143,14 +142,23 @@ class World:
         for process in self.processes:
             process.start(self.judge.disturbances)
 
-    def _surroundings(self, settings: Settings) -> Surroundings:
+    def _surroundings(self, settings: Settings, n: int) -> Surroundings:
         vault = SimpleNamespace(token_key=lambda: sim.KEY)
         return Surroundings(
             settings,
+            lambda partition: self._owns(n, partition),
             self.broker.facts,
             lambda facts, start: SimulatedReader(self.broker, self.turns, facts, start),
             lambda: Restorer(settings, sim.SimulatedContracts(), vault, self),
         )
+
+    def _owns(self, n: int, partition: int) -> bool:
+        """Whether a partition is the n-th process's. A topic made anew may have partitions that no process was given:
+        one of them reads each, as the product's leases see to (pipelines/ownership.py); else nobody ever would."""
+        given = self.circumstances.owned
+        if any(owned is not None and partition in owned for owned in given):
+            return partition in (given[n] or ())
+        return given[n] is None or partition % len(given) == n
 
     # --- turns
 

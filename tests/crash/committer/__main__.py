@@ -29,7 +29,10 @@ def main() -> int:
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="wardstream-crash-")))
         environment = _environment(folder, options.catalog, servers)
-        plan = Plan(options.kills, options.pauses, options.seed, options.lost_answers, options.longest_pause)
+        plan = Plan(
+            options.kills, options.pauses, options.seed, options.lost_answers, options.longest_pause,
+            options.pauses_beyond, options.seconds,
+        )  # fmt: skip
         report = unleash(environment, folder / "traces", plan)
         if options.keep:
             shutil.copytree(folder / "traces", options.keep, dirs_exist_ok=True)
@@ -45,6 +48,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--lost-answers", type=float, default=0.02, help="share of answers that get lost")
     parser.add_argument("--longest-pause", type=float, default=5.0, help="seconds")
+    parser.add_argument("--pauses-beyond", type=float, default=0.1, help="share that outlasts every time limit")
+    parser.add_argument("--seconds", type=float, default=7200.0, help="give up after so long")
     parser.add_argument("--keep", type=Path, help="a folder for the writers' traces and the report")
     return parser.parse_args()
 

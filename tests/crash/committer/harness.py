@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.crash.committer import source
 from tests.crash.committer.verdict import Verdict, judge
 from tests.crash.committer.writer import CRASH_POINTS, IDLE, Orders, run
-from warehouse.catalog import create_table, open_catalog, table_lock
+from warehouse.catalog import BUSY_SECONDS, create_table, open_catalog, table_lock
 from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
 from warehouse.settings import Settings
@@ -33,17 +33,25 @@ FINISH_SECONDS = 120.0
 NEVER = float("inf")
 STRIKE_SECONDS = (0.2, 2.5)
 """How long a writer is left alone before it is paused or killed, least and most."""
+BEYOND_SECONDS = (BUSY_SECONDS + 1.0, BUSY_SECONDS + 8.0)
+"""A pause beyond every time limit: SQLite's patience with a lock is the longest that catalog and store have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is to happen. `seconds`: give up after that; a run that was cut short says so by its counts."""
+    """How much is to happen.
+
+    Attributes:
+        pauses_beyond: share of the pauses that outlast every time limit (`BEYOND_SECONDS`).
+        seconds: give up after that; a run that was cut short says so by its counts.
+    """
 
     kills: int
     pauses: int
     seed: int
     lost_answers: float = 0.02
     longest_pause_seconds: float = 2.0
+    pauses_beyond: float = 0.0
     seconds: float = 3600.0
     without_fence: bool = False
 
@@ -56,6 +64,7 @@ class Report:
     kills: Counter[str] = field(default_factory=Counter)
     idle_kills: int = 0
     pauses: Counter[str] = field(default_factory=Counter)
+    pauses_beyond: int = 0
     answers_lost: int = 0
     seconds: float = 0.0
     verdict: Verdict | None = None
@@ -68,7 +77,9 @@ class Report:
             f"seed {self.seed}, {self.seconds:.0f} s, {v.rows} rows, wrong={v.wrong} phantom={v.phantom} "
             f"forgotten={v.forgotten}, kills of idle writers (not counted) {self.idle_kills}",
             "kills by step: " + ", ".join(f"{step} {n}" for step, n in sorted(self.kills.items())),
-            "pauses by step: " + ", ".join(f"{step} {n}" for step, n in sorted(self.pauses.items())),
+            "pauses by step: "
+            + ", ".join(f"{step} {n}" for step, n in sorted(self.pauses.items()))
+            + f"; of them {self.pauses_beyond} beyond every time limit ({BUSY_SECONDS} s)",
             f"lost={v.lost} doubled={v.doubled} kills={self.kills.total()} pauses={self.pauses.total()} "
             f"answers_lost={self.answers_lost}",
         ]
@@ -78,12 +89,12 @@ class _Writer:
     """One writer and its incarnations."""
 
     def __init__(self, run_: _Run, name: str, partitions: tuple[int, ...]) -> None:
-        self._run, self._name, self._partitions = run_, name, partitions
+        self._run, self.name, self._partitions = run_, name, partitions
         self.start()
 
     def start(self, crash: tuple[str, int] | None = None) -> None:
         """A new incarnation; it dies by itself at a named point, or else is killed later."""
-        self.orders = self._run.orders(self._name, self._partitions, crash)
+        self.orders = self._run.orders(self.name, self._partitions, crash)
         self.kill_at = NEVER if crash else time.monotonic() + self._run.chance.uniform(*STRIKE_SECONDS)
         self.resume_at = NEVER
         self.process: BaseProcess = self._run.processes.Process(target=run, args=(self.orders,), daemon=True)
@@ -112,6 +123,8 @@ class _Run:
         self.processes.set_forkserver_preload(["tests.crash.committer.writer"])
         self._settings = Settings.from_environment(environment)
         self._identifier = (self._settings.namespace, "vitals")
+        self._history = folder / "history.jsonl"
+        self._began = time.monotonic()
         self.report = Report(plan.seed)
 
     def orders(self, name: str, partitions: tuple[int, ...], crash: tuple[str, int] | None) -> Orders:
@@ -128,11 +141,10 @@ class _Run:
         )
 
     def go(self) -> Report:
-        began = time.monotonic()
         self._make_table()
         writers = [_Writer(self, f"writer-{n}", partitions) for n, partitions in enumerate(OWNERSHIP)]
         try:
-            while not self._enough() and time.monotonic() < began + self._plan.seconds:
+            while not self._enough() and time.monotonic() < self._began + self._plan.seconds:
                 for writer in writers:
                     self._look_after(writer)
                 time.sleep(POLL_SECONDS)
@@ -142,7 +154,7 @@ class _Run:
                 writer.process.kill()
         lost = self._folder / "lost_answers"
         self.report.answers_lost = lost.stat().st_size if lost.exists() else 0
-        self.report.seconds = time.monotonic() - began
+        self.report.seconds = time.monotonic() - self._began
         self.report.verdict = self._judge()
         return self.report
 
@@ -172,19 +184,34 @@ class _Run:
         if writer.step() == IDLE:
             return
         if self.report.pauses.total() < self._plan.pauses and self.chance.random() < 0.5:
-            writer.send(signal.SIGSTOP)
-            self.report.pauses[writer.step()] += 1
-            writer.resume_at = time.monotonic() + self.chance.uniform(0.1, self._plan.longest_pause_seconds)
-            writer.kill_at = writer.resume_at + self.chance.uniform(*STRIKE_SECONDS)
+            self._pause(writer)
         else:
             writer.send(signal.SIGKILL)
             writer.process.join()
+
+    def _pause(self, writer: _Writer) -> None:
+        beyond = self.chance.random() < self._plan.pauses_beyond
+        seconds = self.chance.uniform(*(BEYOND_SECONDS if beyond else (0.1, self._plan.longest_pause_seconds)))
+        writer.send(signal.SIGSTOP)
+        step = writer.step()
+        self.report.pauses[step] += 1
+        self.report.pauses_beyond += beyond
+        self._note("pause", writer, step, seconds=round(seconds, 1))
+        writer.resume_at = time.monotonic() + seconds
+        writer.kill_at = writer.resume_at + self.chance.uniform(*STRIKE_SECONDS)
+
+    def _note(self, event: str, writer: _Writer, step: str, **more: float) -> None:
+        """A line of the history."""
+        line = {"at": round(time.monotonic() - self._began, 3), "event": event, "writer": writer.name, "step": step}
+        with self._history.open("a") as history:
+            history.write(json.dumps({**line, **more}) + "\n")
 
     def _count_death(self, writer: _Writer) -> None:
         writer.process.join()
         if writer.process.exitcode != -signal.SIGKILL:
             raise RuntimeError(f"{writer.orders.name} ended by itself with code {writer.process.exitcode}")
         step = writer.step()
+        self._note("kill", writer, step)
         if step == IDLE:
             self.report.idle_kills += 1
         else:

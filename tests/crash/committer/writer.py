@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.crash.committer import source
 from warehouse import commit
 from warehouse.catalog import open_catalog
-from warehouse.commit import FencedTable
+from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
 from warehouse.object_store import SinglePutFileIO
 from warehouse.offsets import Interval, Placement
 from warehouse.settings import Settings
@@ -117,11 +118,20 @@ def _commit_until_told(
         partition = chance.choice(orders.partitions)
         start = max(0, reached[partition] - chance.choice((0, 0, chance.randrange(LONGEST_REWIND))))
         end = start + chance.randint(1, LONGEST_BATCH)
-        receipt = table.commit(source.rows(partition, start, end), [Interval(source.TOPIC, partition, start, end)])
+        receipt = _commit(table, source.rows(partition, start, end), Interval(source.TOPIC, partition, start, end))
         steps.at("unacknowledged")
         acknowledge(json.dumps([partition, start, end]).encode() + b"\n")
         reached[partition] = end if orders.without_fence else receipt.vector[source.TOPIC][partition]
     steps.at(IDLE)
+
+
+def _commit(table: FencedTable, rows: pa.Table, interval: Interval) -> CommitReceipt:
+    """As the stream's committer does: where store or catalog are away, or the outcome is not known, offer it again."""
+    while True:
+        try:
+            return table.commit(rows, [interval])
+        except StoreUnavailableError:
+            continue
 
 
 def _page(path: Path) -> mmap.mmap:
