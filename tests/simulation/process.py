@@ -126,7 +126,7 @@ class Process:
         self.name, self.turns = name, turns
         self.paused = self.draining = False
         self.skew_s = 0.0
-        self.incarnation = self.opening = 0
+        self.incarnation = 0
         self.began_after = (0, 0)
         self.restart_at = 0.0
         self.main: Task | None = None
@@ -144,7 +144,6 @@ class Process:
         self.incarnation += 1
         self.began_after = disturbances
         self.paused = self.draining = False
-        self.opening = 0
         self.main = self.turns.spawn(f"{self.name}.{self.incarnation}", self, self.life)
 
     def kill(self) -> None:
@@ -190,15 +189,11 @@ class StreamProcess(Process):
         lake.drain(DRAIN_S)
 
     def _opened(self) -> tuple[SimulatedReader, SimulatedSteps, str]:
-        self.opening += 1
         while True:
             try:
-                opened = self._open()
+                return self._open()
             except AWAY:
                 self.turns.sleep(1.0)
-            else:
-                self.opening -= 1
-                return opened
 
     def _open(self) -> tuple[SimulatedReader, SimulatedSteps, str]:
         """Positions from the tables' vectors, memory from their rows."""
@@ -206,6 +201,7 @@ class StreamProcess(Process):
         starts = restorer.starts({STREAM: facts})[STREAM]
         mine = {p: offset for p, offset in starts.items() if self._around.owns(p)}
         steps = restorer.steps(facts, mine)
+        restorer.confirm({STREAM: facts})
         reader = self._around.reader(facts, {(STREAM, p): offset for p, offset in mine.items()})
         return reader, steps, facts.topic_id
 

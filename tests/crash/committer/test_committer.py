@@ -46,7 +46,7 @@ def test_killed_and_paused_writers_lose_and_double_nothing_on_postgres(
 
 
 def test_without_the_fence_the_harness_turns_red(tmp_path: Path, store: str) -> None:
-    report = run(tmp_path, store, Plan(kills=3, pauses=0, seed=9, seconds=60, without_fence=True))
+    report = run(tmp_path, store, Plan(kills=12, pauses=0, seed=9, seconds=90, without_fence=True))
     assert report.verdict is not None
     assert report.verdict.doubled > 0, report.lines()
     assert not report.verdict.clean
