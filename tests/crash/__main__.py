@@ -1,23 +1,30 @@
 """`make fire`: every long form under fire, one after another, and its report in infra/bench/FIRE.md.
 
-Holds: which runs there are, and the report. Does not hold: any run (committer/, stream/, stack/, broken_builds/,
-tests/simulation/); each is a command of its own. Exit code 0 if nothing was lost or doubled and every run ended well.
+Holds: which runs there are, their records, and the report. Does not hold: any run (committer/, stream/, stack/,
+broken_builds/, tests/simulation/); each is a command of its own. Records and histories lie in infra/bench/fire/, one
+run beside the other, so that `--only` may repeat one of them and the report still tells of all. Exit code 0 if nothing
+was lost or doubled and every run ended well.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.crash.commits import commit_id
+
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "infra" / "bench" / "FIRE.md"
+HISTORIES = "infra/bench/fire"
 SUMS_IN_ORDER = ("lost", "doubled", "kills", "pauses", "answers_lost")
 SUMS = re.compile(rf"\b({'|'.join(SUMS_IN_ORDER)})=(\d+)")
 NOT_INJECTED = (
@@ -42,12 +49,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run printed (its last lines), its exit code, and how long it took in seconds."""
+    """What a run printed (its last lines), its exit code, how long it took in seconds, when and on which commit it
+    ended."""
 
-    run: Run
+    name: str
+    command: str
+    what: str
     lines: list[str]
     code: int
     seconds: float
+    ended: str
+    commit: str
 
     @property
     def sums(self) -> dict[str, int]:
@@ -55,22 +67,30 @@ class Outcome:
         found = [SUMS.findall(line) for line in self.lines]
         return {name: int(number) for name, number in next((f for f in reversed(found) if f), [])}
 
+    @property
+    def is_clean(self) -> bool:
+        return self.code == 0 and not self.sums.get("lost") and not self.sums.get("doubled")
+
 
 def plan(options: argparse.Namespace) -> list[Run]:
-    seed = str(options.seed)
-    committer = ("--kills", str(options.kills), "--pauses", str(options.pauses), "--seed", seed)
-    rounds = ("--rounds", str(options.rounds), "--seed", seed)
-    kills = ("--kills", str(options.stream_kills), "--in-flight", str(options.stream_kills // 3))
-    steps = ("--steps", str(options.steps), "--seed", seed)
-    runs = [
+    """Every run, in the order of the report."""
+    seed = ("--seed", str(options.seed))
+    strikes = ("--kills", str(options.kills), "--pauses", str(options.pauses), *seed)
+    kills = ("--kills", str(options.stream_kills), "--in-flight", str(options.stream_kills // 3), *seed)
+
+    def committer(catalog: str) -> tuple[str, ...]:
+        return (*strikes, "--catalog", catalog, "--history", f"{HISTORIES}/committer-{catalog}.jsonl")
+
+    rounds = ("--rounds", str(options.rounds), *seed, "--record", f"{HISTORIES}/stack.jsonl")
+    steps = ("--steps", str(options.steps), *seed)
+    return [
         Run("simulation", "tests.simulation", steps, "Real commit code on a simulated catalog, store and broker."),
-        Run("committer-sqlite", "tests.crash.committer", (*committer, "--catalog", "sqlite"), "Writers on SQLite."),
-        Run("committer-postgres", "tests.crash.committer", (*committer, "--catalog", "postgres"), "On PostgreSQL."),
+        Run("committer-sqlite", "tests.crash.committer", committer("sqlite"), "Writers on SQLite."),
+        Run("committer-postgres", "tests.crash.committer", committer("postgres"), "Writers on PostgreSQL."),
         Run("stream", "tests.crash.stream", kills, "kill -9 of the stream while a ward is played."),
         Run("stack", "tests.crash.stack", rounds, "The whole stack: every part struck, every scenario."),
         Run("broken-builds", "tests.crash.broken_builds", (), "Builds that are broken on purpose, each to be caught."),
     ]
-    return [run for run in runs if not options.only or run.name in options.only]
 
 
 def carry_out(run: Run) -> Outcome:
@@ -85,31 +105,43 @@ def carry_out(run: Run) -> Outcome:
         sys.stdout.write(line)
         sys.stdout.flush()
         lines.append(line.rstrip())
-    return Outcome(run, lines[-40:], process.wait(), time.monotonic() - began)
+    code, seconds = process.wait(), time.monotonic() - began
+    ended = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    return Outcome(run.name, run.command, run.what, lines[-60:], code, seconds, ended, commit_id())
 
 
-def report(outcomes: list[Outcome], seed: int) -> str:
+def record(outcome: Outcome, folder: Path) -> None:
+    """Keep it in place of the one before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{outcome.name}.json").write_text(json.dumps(asdict(outcome), indent=1) + "\n")
+
+
+def recorded(folder: Path, names: Iterable[str]) -> list[Outcome]:
+    """The records there are, in this order."""
+    files = [folder / f"{name}.json" for name in names]
+    return [Outcome(**json.loads(file.read_text())) for file in files if file.exists()]
+
+
+def report(outcomes: list[Outcome]) -> str:
     """FIRE.md."""
     total = {name: sum(o.sums.get(name, 0) for o in outcomes) for name in SUMS_IN_ORDER}
-    last = " ".join(f"{name}={number}" for name, number in total.items())
     parts = [
         "# Under fire",
-        f"Written by `make fire` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, seed {seed}, commit {_commit()}, "
-        f"{platform.machine()}, Python {platform.python_version()}. The oracle (tests/oracle) judges every run.",
+        f"Written by `make fire` from the records in `{HISTORIES}/`, where the raw histories lie too. "
+        f"{platform.machine()}, Python {platform.python_version()}. Independent checkers judge each run: the oracle "
+        "(tests/oracle) the stream and the stack, tests/crash/committer/verdict.py the committers, "
+        "tests/simulation/judge.py the simulation.",
         f"Not injected: {NOT_INJECTED}",
     ]
     for outcome in outcomes:
         verdict = "ended well" if outcome.code == 0 else f"ended with code {outcome.code}"
-        heading = (
-            f"## {outcome.run.name}\n{outcome.run.what} `{outcome.run.command}`: {verdict}, {outcome.seconds:.0f} s."
-        )
-        parts += [heading, "```\n" + "\n".join(outcome.lines) + "\n```"]
-    return "\n\n".join([*parts, last]) + "\n"
-
-
-def _commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return asked.stdout.strip() or "unknown"
+        parts += [
+            f"## {outcome.name}",
+            f"{outcome.what} `{outcome.command}`: {verdict} after {outcome.seconds:.0f} s, {outcome.ended} UTC, commit "
+            f"{outcome.commit}.",
+            "```\n" + "\n".join(outcome.lines) + "\n```",
+        ]
+    return "\n\n".join([*parts, " ".join(f"{name}={number}" for name, number in total.items())]) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,15 +153,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=1_000_000, help="of the simulation")
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--only", action="append", default=[], help="a run by name; repeatable")
-    parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("--report-only", action="store_true", help="write the report from the records that there are")
     options = parser.parse_args(arguments)
-    outcomes = []
-    for run in plan(options):
-        outcomes.append(carry_out(run))
-        options.out.write_text(report(outcomes, options.seed))
-    sys.stdout.write(options.out.read_text().splitlines()[-1] + "\n")
-    clean = all(o.code == 0 and not o.sums.get("lost") and not o.sums.get("doubled") for o in outcomes)
-    return 0 if outcomes and clean else 1
+    runs, folder = plan(options), ROOT / HISTORIES
+    for run in runs:
+        if not options.report_only and run.name in (options.only or [run.name]):
+            record(carry_out(run), folder)
+            REPORT.write_text(report(recorded(folder, [each.name for each in runs])))
+    outcomes = recorded(folder, [run.name for run in runs])
+    REPORT.write_text(text := report(outcomes))
+    sys.stdout.write(text.splitlines()[-1] + "\n")
+    return 0 if outcomes and all(outcome.is_clean for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from infra.services import ports
 from infra.services.processes import Child
 from infra.services.store import EmbeddedStore
-from tests.crash.committer.harness import Plan, unleash
+from tests.crash.committer.harness import HISTORY, Plan, unleash
 from tests.postgres import LocalPostgres
 from warehouse.settings import EMBEDDED_ACCESS_KEY, EMBEDDED_READER_KEY
 
@@ -36,6 +36,8 @@ def main() -> int:
         report = unleash(environment, folder / "traces", plan)
         if options.keep:
             shutil.copytree(folder / "traces", options.keep, dirs_exist_ok=True)
+        if options.history:
+            shutil.copy(folder / "traces" / HISTORY, options.history)
     sys.stdout.write("\n".join([f"catalog {options.catalog}", *report.lines(), ""]))
     return 0 if report.verdict is not None and report.verdict.clean else 1
 
@@ -50,6 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--longest-pause", type=float, default=5.0, help="seconds")
     parser.add_argument("--pauses-beyond", type=float, default=0.1, help="share that outlasts every time limit")
     parser.add_argument("--seconds", type=float, default=7200.0, help="give up after so long")
+    parser.add_argument("--history", type=Path, help="a file for every kill and pause, a line of JSON each")
     parser.add_argument("--keep", type=Path, help="a folder for the writers' traces and the report")
     return parser.parse_args()
 

@@ -28,6 +28,7 @@ from warehouse.settings import Settings
 OWNERSHIP = ((0, 1), (2, 3), (0, 1, 2, 3))
 """Two writers with partitions of their own, and one that owns all of them once more."""
 
+HISTORY = "history.jsonl"
 POLL_SECONDS = 0.005
 FINISH_SECONDS = 120.0
 NEVER = float("inf")
@@ -123,7 +124,7 @@ class _Run:
         self.processes.set_forkserver_preload(["tests.crash.committer.writer"])
         self._settings = Settings.from_environment(environment)
         self._identifier = (self._settings.namespace, "vitals")
-        self._history = folder / "history.jsonl"
+        self._history = folder / HISTORY
         self._began = time.monotonic()
         self.report = Report(plan.seed)
 

@@ -87,6 +87,17 @@ class Round:
     rate: float
     took_s: float
 
+    def as_line(self, commit: str) -> str:
+        """One line of JSON; `commit`: what was struck."""
+        return json.dumps({**asdict(self), "commit": commit})
+
+    @classmethod
+    def of_line(cls, line: str) -> Round:
+        """What `as_line` wrote."""
+        told = json.loads(line)
+        del told["commit"]
+        return cls(**{**told, "ending": Ending(**told["ending"]), "tally": Tally(**told["tally"])})
+
 
 @dataclass(slots=True)
 class Sums:
@@ -118,8 +129,8 @@ class Sums:
             f"answers_lost={answers}"
         )
 
-    def as_json(self) -> str:
-        return json.dumps([asdict(r) for r in self.rounds], indent=1)
+    def has(self, scenario: str, number: int, seed: int) -> bool:
+        return any((r.scenario, r.number, r.seed) == (scenario, number, seed) for r in self.rounds)
 
 
 def play_round(stack: Stack, name: str, number: int, seed: int, brief: bool = False) -> Round:
