@@ -415,16 +415,20 @@ def _said(snapshot: Snapshot, key: str) -> str | None:
 
 
 def _vectors_relied_on(kept: list[Snapshot], snapshots: list[Snapshot]) -> set[int]:
-    """Snapshots that a kept one without a vector finds its vector in."""
+    """Snapshots that a kept one without a vector finds its vector in, and those on the way there: without one of them
+    the line would end before it."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in snapshots}
-    found = set()
-    for snapshot in kept:
-        at: Snapshot | None = snapshot
-        while at is not None and not _said(at, OFFSETS):
-            at = by_id.get(at.parent_snapshot_id or UNASSIGNED)
-        if at is not None and at is not snapshot:
-            found.add(at.snapshot_id)
-    return found
+    return {id_ for snapshot in kept for id_ in _way_to_vector(snapshot, by_id)}
+
+
+def _way_to_vector(snapshot: Snapshot, by_id: Mapping[int, Snapshot]) -> list[int]:
+    """Ids of the ancestors up to the first that says a vector; none where none does, or where it does so itself."""
+    way: list[int] = []
+    at: Snapshot | None = snapshot
+    while at is not None and not _said(at, OFFSETS):
+        at = by_id.get(at.parent_snapshot_id or UNASSIGNED)
+        way += [] if at is None else [at.snapshot_id]
+    return [] if at is None else way
 
 
 def _same_refs(catalog: Catalog, metadata: TableMetadata) -> list[TableRequirement]:

@@ -527,6 +527,20 @@ def test_a_kept_snapshot_without_a_vector_keeps_the_one_that_has_it(folder_lake:
     assert fenced(folder_lake, identifier).vector() == {TOPIC: {0: 10, 1: 0}}
 
 
+def test_a_kept_snapshot_keeps_its_way_to_the_vector_as_well(folder_lake: Settings) -> None:
+    table, identifier = started(folder_lake, kept_snapshots=3)
+    table.commit(readings(0, 10), [interval(0, 10)])
+    foreign = loaded(folder_lake, identifier)
+    for end in (2, 4, 6):
+        foreign.delete(f"kafka_offset < {end}")
+    foreign.manage_snapshots().create_tag(foreign.metadata.current_snapshot_id, "foreign").commit()
+    for n in range(10, 17):
+        table.commit(readings(n, n + 1), [interval(n, n + 1)])
+    assert len(loaded(folder_lake, identifier).metadata.snapshots) <= 7
+    _roll_back(folder_lake, identifier, foreign.metadata.current_snapshot_id)
+    assert fenced(folder_lake, identifier).vector() == {TOPIC: {0: 10, 1: 0}}
+
+
 def test_a_tag_made_in_the_very_moment_is_not_taken_along(folder_lake: Settings) -> None:
     table, identifier = started(folder_lake, kept_snapshots=3)
     receipts = [table.commit(readings(n, n + 1), [interval(n, n + 1)]) for n in range(3)]
