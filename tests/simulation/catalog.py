@@ -164,14 +164,13 @@ class Tables:
         self.become(name, metadata.model_copy(update={"refs": refs}), "operator")
 
     def expire(self, name: str, keep: int, carefully: bool = True) -> int:
-        """Let old snapshots of the head's line go; how many went. Carefully: none that the vector is read from."""
+        """Let old snapshots of the head's line go; how many went. Carefully: none that a vector is read from, nor one
+        on the way there."""
         metadata = self.states[name].metadata
         line = list(line_of(metadata))
         kept = {s.snapshot_id for s in line[:keep]} | {ref.snapshot_id for ref in metadata.refs.values()}
         if carefully:
-            kept |= {
-                found for s in metadata.snapshots if s.snapshot_id in kept and (found := _vector_from(metadata, s))
-            }
+            kept |= {id_ for s in metadata.snapshots if s.snapshot_id in kept for id_ in _until_vector(metadata, s)}
         gone = [s.snapshot_id for s in metadata.snapshots if s.snapshot_id not in kept]
         if gone:
             self.become(name, _without(metadata, gone), "upkeep")
@@ -265,12 +264,11 @@ def said(snapshot: Snapshot, key: str) -> str | None:
     return None if snapshot.summary is None else snapshot.summary.additional_properties.get(key)
 
 
-def _vector_from(metadata: TableMetadata, snapshot: Snapshot) -> int | None:
-    by_id = {s.snapshot_id: s for s in metadata.snapshots}
-    at: Snapshot | None = snapshot
-    while at is not None and said(at, VECTOR) is None:
-        at = by_id.get(at.parent_snapshot_id or 0)
-    return None if at is None else at.snapshot_id
+def _until_vector(metadata: TableMetadata, snapshot: Snapshot) -> list[int]:
+    """The ids of a snapshot's line down to the first that says a vector."""
+    line = list(line_of(metadata.model_copy(update={"current_snapshot_id": snapshot.snapshot_id})))
+    ends = [n for n, s in enumerate(line, 1) if said(s, VECTOR) is not None]
+    return [s.snapshot_id for s in line[: ends[0]]] if ends else []
 
 
 def _added(metadata: TableMetadata, snapshot: Snapshot) -> TableMetadata:

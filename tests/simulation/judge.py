@@ -15,6 +15,7 @@ from functools import wraps
 from typing import Any
 
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
 
 from tests.simulation.broker import BAD, Broker, Log, Topic
 from tests.simulation.catalog import VECTOR, Landing, Tables, line_of, said
@@ -104,7 +105,7 @@ class Judge:
         if landing.by == "engine" and self.vectors_lost:
             return None
         before, after = vector(landing.before) or {}, vector(landing.after)
-        if after is None and vector(landing.before) is None and landing.before.snapshots:
+        if after is None and not before and self.vectors_lost:
             return None
         if after is None:
             raise Wrong(f"{landing.table}: a head without a vector in its line")
@@ -128,6 +129,11 @@ class Judge:
         kept = {snapshot.snapshot_id for snapshot in landing.after.snapshots}
         if any(ref.snapshot_id not in kept for ref in landing.before.refs.values() if ref.snapshot_ref_type == "tag"):
             raise Wrong(f"{landing.table}: a tagged snapshot was let go")
+        stayed = [s for s in landing.before.snapshots if s.snapshot_id in kept]
+        if len(stayed) < len(landing.before.snapshots) and any(
+            vector_at(landing.before, snapshot) != vector_at(landing.after, snapshot) for snapshot in stayed
+        ):
+            raise Wrong(f"{landing.table}: a kept snapshot lost the vector that its line had")
         if isinstance(self._store.objects.get(head.manifest_list, Torn(None)), Torn):
             raise Wrong(f"{landing.table}: the head's manifest list is not in the store")
 
@@ -213,7 +219,7 @@ class Judge:
         return any(0 < sum(at[0] == topic.id for at in positions) < len(topic.partitions) for positions in known)
 
     def _without_vector(self) -> bool:
-        states = [self.tables.states[name].metadata for name in INGESTED]
+        states = [self.tables.states[name].metadata for name in INGESTED] if self.vectors_lost else []
         return any(metadata.snapshots and vector(metadata) is None for metadata in states)
 
     def may_stop(self) -> str:
@@ -332,3 +338,8 @@ def vector(metadata: TableMetadata) -> Positions | None:
     if text is None:
         return None
     return {(topic, int(p)): offset for topic, parts in json.loads(text).items() for p, offset in parts.items()}
+
+
+def vector_at(metadata: TableMetadata, snapshot: Snapshot) -> Positions | None:
+    """What `vector` would say if this snapshot were the head."""
+    return vector(metadata.model_copy(update={"current_snapshot_id": snapshot.snapshot_id}))

@@ -150,6 +150,12 @@ def with_half_a_file_believed(world: World) -> StandIns:
     ]
 
 
+def with_the_way_to_a_vector_let_go(world: World) -> StandIns:
+    """Of what a kept snapshot without a vector relies on only the one that says it stays, not those in between."""
+    way = snapshots._way_to_vector
+    return [(snapshots, "_way_to_vector", lambda snapshot, by_id: way(snapshot, by_id)[-1:])]
+
+
 def on_a_catalog_that_takes_stale_heads(world: World) -> StandIns:
     """Not the product but the catalog is broken: it lets the last writer win."""
     world.tables.faults.accepts_stale = True

@@ -35,7 +35,7 @@ from tests.simulation import process as sim
 from tests.simulation import store as plain
 from tests.simulation.broker import BAD, Broker, SimulatedReader
 from tests.simulation.catalog import NAMESPACE, MetastoreLike, RestLike, Tables, line_of
-from tests.simulation.judge import Judge, Wrong, vector
+from tests.simulation.judge import Judge, Wrong, vector, vector_at
 from tests.simulation.process import DERIVED, INGESTED, DerivingProcess, Process, StreamProcess, Surroundings
 from tests.simulation.store import Store, data_rows
 from tests.simulation.turns import (
@@ -287,7 +287,7 @@ class World:
         metadata = self.tables.states[name].metadata
         topics = {topic for topic, _ in vector(metadata) or {}}
         line = list(line_of(metadata))[1:]
-        fit = [s for s in line[:back] if {t for t, _ in _vector_at(metadata, s) or {}} == topics]
+        fit = [s for s in line[:back] if {t for t, _ in vector_at(metadata, s) or {}} == topics]
         if fit:
             self.happened("rollback")
             self.judge.rollbacks += 1
@@ -453,10 +453,6 @@ class World:
 
 _DUCKDB = duckdb.connect(config={"threads": 1})
 _DUCKDB.execute("SET TimeZone = 'UTC'")
-
-
-def _vector_at(metadata: Any, snapshot: Any) -> Any:
-    return vector(metadata.model_copy(update={"current_snapshot_id": snapshot.snapshot_id}))
 
 
 class _InTurn:
