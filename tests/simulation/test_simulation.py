@@ -22,7 +22,7 @@ def test_nothing_is_lost_or_doubled_whatever_the_seed_brings() -> None:
 
 
 def test_real_parquet_and_avro_hold_as_well() -> None:
-    assert Engine(2, steps=500, real_files=True).run() == ""
+    assert Engine(6, steps=500, real_files=True).run() == ""
 
 
 def test_a_world_is_played_again_by_its_seed() -> None:
