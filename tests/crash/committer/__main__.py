@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ PORTS = (20_000, 26_000)
 def main() -> int:
     """Parse the command line, run, print the report."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that writers and servers end
     with ExitStack() as servers:
         folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="wardstream-crash-")))
         environment = _environment(folder, options.catalog, servers)
