@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from warehouse.contract import TableContract
-from warehouse.vocabulary import VitalCode
+from warehouse.vocabulary import ObservationCode
 
 POSITION = ("topic_id", "kafka_partition", "kafka_offset")
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -85,7 +85,7 @@ class Suite:
         return sorted(words & set(self.schema))
 
 
-def suite_for(table: TableContract, codes: Mapping[str, VitalCode]) -> Suite:
+def suite_for(table: TableContract, codes: Mapping[str, ObservationCode]) -> Suite:
     """The suite that `table`'s contract leads to; `codes` are the readings its `code` column may name."""
     expectations = [
         *_completeness(table),
@@ -121,14 +121,14 @@ def _holds_readings(table: TableContract) -> bool:
     return {"code", "numeric_value", "text_value", "unit", "quality_flag"} <= {column.name for column in table.columns}
 
 
-def _readings(codes: Mapping[str, VitalCode]) -> Iterator[Expectation]:
+def _readings(codes: Mapping[str, ObservationCode]) -> Iterator[Expectation]:
     yield _among("code_is_known", "code", sorted(codes))
     for code in sorted(codes):
         yield from _measured(codes[code])
         yield from _coded(codes[code])
 
 
-def _measured(vital: VitalCode) -> Iterator[Expectation]:
+def _measured(vital: ObservationCode) -> Iterator[Expectation]:
     """A number is in the canonical unit, and within what is plausible unless a flag says that it is not."""
     if not vital.numeric:
         yield _absent(f"no_number[{vital.code}]", "numeric_value", Rows(vital.code))
@@ -137,7 +137,7 @@ def _measured(vital: VitalCode) -> Iterator[Expectation]:
     yield _between(f"value_of[{vital.code}]", "numeric_value", vital.low, vital.high, Rows(vital.code, UNFLAGGED))
 
 
-def _coded(vital: VitalCode) -> Iterator[Expectation]:
+def _coded(vital: ObservationCode) -> Iterator[Expectation]:
     """A word is one of the code's answers, and stands only where the code has any."""
     if not vital.coded:
         yield _absent(f"no_word[{vital.code}]", "text_value", Rows(vital.code))

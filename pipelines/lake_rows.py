@@ -1,6 +1,7 @@
 """What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, each with its position.
 
-Holds: the making of Arrow tables in the schema of a table's contract, and the sealing of rejects on the way.
+Holds: the making of Arrow tables in the schema of a table's contract, and on the way the sealing of rejects and of
+what a contract does not know, and the coarsening of what is kept generalised.
 Does not hold: when they are written and where to (`committer.py`, `warehouse/commit.py`), nor the sealing itself.
 
 Strings that repeat are dictionary-encoded; otherwise the schema is `arrow_schema(table)`.
@@ -15,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import StreamBatch
+from pipelines.decode.json import UNKNOWN
 from warehouse.contract import TableContract
-from warehouse.identity import RejectedMessage, RejectKeys, seal_rejects
+from warehouse.identity import RejectedMessage, RejectKeys, seal_for, seal_rejects
 from warehouse.tables import arrow_schema
 
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -27,11 +29,36 @@ _EPOCH = date(1970, 1, 1)
 _DAY_MS = 86_400_000
 
 
-def table_rows(batch: StreamBatch, table: TableContract, ingest_time_us: int) -> pa.Table:
-    """The rows of the stream's own table. `ingest_time_us`: microseconds since 1970 UTC."""
+def table_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:
+    """The rows of the stream's own table. `ingest_time_us`: microseconds since 1970 UTC.
+
+    Calls the vault only where a message has fields that its contract does not know (`VaultUnavailableError`: wait and
+    call again).
+    """
     columns = {name: batch.rows[name] for name in batch.rows.column_names}
     columns["subject_token"] = _tokens(batch, batch.row_index)
+    for column in table.columns:
+        if column.protection == "generalised":
+            columns[column.name] = pc.year(columns[column.name])
+    if UNKNOWN in table.names:
+        columns |= _unknown_fields(batch, keys)
     return _table(table, columns | _positions(batch, batch.row_index, ingest_time_us))
+
+
+def _unknown_fields(batch: StreamBatch, keys: RejectKeys) -> dict[str, object]:
+    """What the contract does not know of each row, sealed under its person's key, else its day's."""
+    sealed: list[bytes | None] = [None] * len(batch.row_index)
+    under: list[str | None] = [None] * len(batch.row_index)
+    if UNKNOWN in batch.rows.column_names:
+        fields = batch.rows[UNKNOWN]
+        at = np.flatnonzero(fields.is_valid().to_numpy())
+        index = batch.row_index[at]
+        tokens = _tokens(batch, index).cast(pa.string()).to_pylist()
+        payloads = fields.take(pa.array(at)).to_pylist()
+        days = _days(batch.messages.appended_ms[index])
+        for row, each in zip(at, seal_for(keys, batch.messages.stream, UNKNOWN, payloads, tokens, days), strict=True):
+            sealed[row], under[row] = each
+    return {UNKNOWN: sealed, "unknown_sealed_under": under}
 
 
 def reject_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines.batch import Reject, StreamBatch
 from warehouse.contract import Column, StreamContract
-from warehouse.vocabulary import CODES, DBP, HEART_RATE, LOINC, MAP, SBP, SPO2
+from warehouse.vocabulary import DBP, DOSE_UNITS, HEART_RATE, MAP, SBP, SPO2, codes_in
 
 STAGE = "normalise"
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -31,17 +31,21 @@ ZERO_MEANS_PROBE_OFF = (HEART_RATE, SPO2, SBP, DBP, MAP)
 
 
 def normalise(batch: StreamBatch, contract: StreamContract) -> StreamBatch:
-    """The batch with typed times and dates and, for a stream of observations, canonical values and `quality_flag`.
+    """The batch with typed times and dates and, for a stream of observations, canonical values and `quality_flag`; for
+    one of doses, doses in canonical units.
 
     Strings come out dictionary-encoded, but for the column that names the event. Rejects: `time_without_zone`,
     `unreadable_time`, `unreadable_date`, `unknown_code`, `missing_value`, `unexpected_value`, `unknown_word`,
-    `missing_unit`, `unknown_unit`.
+    `missing_unit`, `unknown_unit`, `missing_period`.
     """
     for column in contract.message:
         if column.iceberg in ("timestamptz", "date"):
             batch = _with_times(batch, column)
     batch = _encoded(batch, contract)
-    return _with_canonical_values(batch) if _observes(contract) else batch
+    if _observes(contract):
+        return _with_canonical_values(batch, contract)
+    dose = next((column.name for column in contract.message if column.unit == "per kind"), None)
+    return batch if dose is None else _with_canonical_doses(batch, dose)
 
 
 def _encoded(batch: StreamBatch, contract: StreamContract) -> StreamBatch:
@@ -134,13 +138,14 @@ def _is_no_leap_year(text: pa.Array) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """The vocabulary as arrays, by place of a code in `codes` and of a unit in `units` (one past the end: no unit).
+    """Some of the vocabulary as arrays, by place of a code in `codes` and of a unit in `units` (one past the end: no
+    unit).
 
     Attributes:
         known: bool[codes, units + 1], whether the code may have the unit.
         factor, offset: float64[codes, units + 1], canonical = value x factor + offset.
         low, high: float64[codes], NaN where nothing is measured.
-        numeric, coded, zero_is_off: bool[codes].
+        numeric, coded, dense, zero_is_off: bool[codes]; whether it may come as a number, a word, a wave.
         canonical: the canonical unit of each code; empty, and masked in every row, where nothing is measured: Arrow can
             neither unify nor write dictionaries that hold a null.
         words: the words of all codes; `allowed`: bool[codes, words + 1].
@@ -156,43 +161,44 @@ class _Tables:
     high: np.ndarray
     numeric: np.ndarray
     coded: np.ndarray
+    dense: np.ndarray
     zero_is_off: np.ndarray
     canonical: pa.Array
     allowed: np.ndarray
 
 
 def _observes(contract: StreamContract) -> bool:
-    """Whether a message is an observation: a LOINC code whose value, unit or word it brings."""
+    """Whether a message is an observation: a code of our vocabulary, whose value and unit it brings."""
     names = {column.name: column for column in contract.message}
-    wanted = {"code", "numeric_value", "text_value", "unit"}
-    return wanted <= names.keys() and names["code"].code_system == LOINC
+    return {"code", "numeric_value", "unit"} <= names.keys() and bool(names["code"].value_sets)
 
 
-@lru_cache(maxsize=1)
-def _tables() -> _Tables:
-    vitals = list(CODES.values())
-    units = sorted({unit for vital in vitals for unit in vital.units})
-    words = sorted({word for vital in vitals for word in vital.values or ()})
-    known = np.zeros((len(vitals), len(units) + 1), bool)
-    factor, offset = np.ones(known.shape), np.zeros(known.shape)
-    for row, vital in enumerate(vitals):
-        for unit, conversion in vital.units.items():
+@lru_cache(maxsize=16)
+def _tables(value_sets: tuple[str, ...]) -> _Tables:
+    known_codes = codes_in(value_sets)
+    units = sorted({unit for known in known_codes for unit in known.units})
+    words = sorted({word for known in known_codes for word in known.values or ()})
+    fits = np.zeros((len(known_codes), len(units) + 1), bool)
+    factor, offset = np.ones(fits.shape), np.zeros(fits.shape)
+    for row, known in enumerate(known_codes):
+        for unit, conversion in known.units.items():
             at = row, units.index(unit)
-            known[at], factor[at], offset[at] = True, conversion.factor, conversion.offset
+            fits[at], factor[at], offset[at] = True, conversion.factor, conversion.offset
     return _Tables(
-        codes=pa.array([vital.code for vital in vitals]),
-        units=pa.array(units),
-        words=pa.array(words),
-        known=known,
+        codes=pa.array([known.code for known in known_codes]),
+        units=pa.array(units, pa.string()),
+        words=pa.array(words, pa.string()),
+        known=fits,
         factor=factor,
         offset=offset,
-        low=_bounds([vital.low for vital in vitals]),
-        high=_bounds([vital.high for vital in vitals]),
-        numeric=np.array([vital.numeric for vital in vitals]),
-        coded=np.array([vital.coded for vital in vitals]),
-        zero_is_off=np.array([vital.code in ZERO_MEANS_PROBE_OFF for vital in vitals]),
-        canonical=pa.array([vital.unit or "" for vital in vitals]),
-        allowed=np.array([[*(word in (vital.values or ()) for word in words), False] for vital in vitals]),
+        low=_bounds([known.low for known in known_codes]),
+        high=_bounds([known.high for known in known_codes]),
+        numeric=np.array([known.numeric for known in known_codes]),
+        coded=np.array([known.coded for known in known_codes]),
+        dense=np.array([known.unit is not None for known in known_codes]),
+        zero_is_off=np.array([known.code in ZERO_MEANS_PROBE_OFF for known in known_codes]),
+        canonical=pa.array([known.unit or "" for known in known_codes]),
+        allowed=np.array([[*(word in (known.values or ()) for word in words), False] for known in known_codes]),
     )
 
 
@@ -200,12 +206,11 @@ def _bounds(bounds: list[float | None]) -> np.ndarray:
     return np.array([np.nan if bound is None else bound for bound in bounds])
 
 
-def _with_canonical_values(batch: StreamBatch) -> StreamBatch:
-    tables, rows = _tables(), batch.rows
+def _with_canonical_values(batch: StreamBatch, contract: StreamContract) -> StreamBatch:
+    tables, rows = _tables(contract.field("code").value_sets), batch.rows
     code = _places(rows, "code", tables.codes)
     unit = _places(rows, "unit", tables.units)
-    word = _places(rows, "text_value", tables.words)
-    batch = _rejecting(batch, _wrong_observations(rows, tables, code, unit, word))
+    batch = _rejecting(batch, _wrong_observations(rows, tables, code, unit, _withdrawn(rows, contract)))
     if batch.rows is not rows:
         rows = batch.rows
         code, unit = _places(rows, "code", tables.codes), _places(rows, "unit", tables.units)
@@ -213,47 +218,87 @@ def _with_canonical_values(batch: StreamBatch) -> StreamBatch:
 
 
 def _places(rows: pa.Table, name: str, words: pa.Array) -> np.ndarray:
-    """int64[rows]: the place of each value in `words`; len(words) where it is not there or null."""
+    """int64[rows]: the place of each value in `words`; len(words) where it is not there, null, or no column at all."""
+    if name not in rows.column_names:
+        return np.full(rows.num_rows, len(words), np.int64)
     column = _array(rows, name)
     places = pc.index_in(column.dictionary, value_set=words)
     return places.take(column.indices).fill_null(len(words)).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _is_null(rows: pa.Table, name: str) -> np.ndarray:
-    return rows[name].is_null().to_numpy()
+def _given(rows: pa.Table, name: str) -> np.ndarray:
+    """bool[rows]: whether there is a value; nowhere, where the message has no such field."""
+    if name not in rows.column_names or rows[name].null_count == rows.num_rows:
+        return np.zeros(rows.num_rows, bool)
+    return rows[name].is_valid().to_numpy()
+
+
+def _withdrawn(rows: pa.Table, contract: StreamContract) -> np.ndarray:
+    """bool[rows]: the version says that there is no value."""
+    withdrawn = np.zeros(rows.num_rows, bool)
+    for table in contract.tables:
+        for column, words in (table.versions.withdrawn if table.versions else {}).items():
+            withdrawn |= _places(rows, column, pa.array(words)) < len(words)
+    return withdrawn
 
 
 def _wrong_observations(
-    rows: pa.Table, tables: _Tables, code: np.ndarray, unit: np.ndarray, word: np.ndarray
+    rows: pa.Table, tables: _Tables, code: np.ndarray, unit: np.ndarray, withdrawn: np.ndarray
 ) -> list[tuple[np.ndarray, str, str]]:
-    """(bool[rows], reason, detail). A code takes a number with a unit, or one of its words alone, or either."""
+    """(bool[rows], reason, detail). A code takes a number or a wave with a unit, or one of its words alone."""
     unknown = code == len(tables.codes)
     code = np.where(unknown, 0, code)
-    no_number, no_word, no_unit = (_is_null(rows, name) for name in ("numeric_value", "text_value", "unit"))
-    number, worded = ~no_number, ~no_word
-    unfit_number, unfit_word = number & ~tables.numeric[code], worded & ~tables.coded[code]
+    number, worded, wave = (_given(rows, name) for name in ("numeric_value", "text_value", "samples"))
+    unit_given, paced = _given(rows, "unit"), _given(rows, "period_ms")
+    given = number.astype(np.int8) + worded + wave
+    unfit = (number & ~tables.numeric[code]) | (worded & ~tables.coded[code]) | (wave & ~tables.dense[code])
+    word = _places(rows, "text_value", tables.words)
     return [
         (unknown, "unknown_code", "code"),
-        (no_number & no_word, "missing_value", ""),
-        (unfit_number | unfit_word | (number & worded), "unexpected_value", ""),
+        (((given == 0) & ~withdrawn) | _empty(rows, wave), "missing_value", ""),
+        (unfit | (given > 1) | (number & withdrawn), "unexpected_value", ""),
         (worded & ~tables.allowed[code, word], "unknown_word", "text_value"),
-        (number & no_unit, "missing_unit", "unit"),
-        (~no_unit & (worded | ~tables.known[code, unit]), "unknown_unit", "unit"),
+        ((number | wave) & ~unit_given, "missing_unit", "unit"),
+        (unit_given & (worded | ~tables.known[code, unit]), "unknown_unit", "unit"),
+        (wave & ~paced, "missing_period", "period_ms"),
+        (~wave & paced, "unexpected_value", "period_ms"),
     ]
 
 
+def _empty(rows: pa.Table, wave: np.ndarray) -> np.ndarray:
+    """bool[rows]: a wave of no values."""
+    if not wave.any():
+        return wave
+    return pc.equal(pc.list_value_length(_array(rows, "samples")), 0).fill_null(False).to_numpy(zero_copy_only=False)
+
+
 def _canonical(rows: pa.Table, tables: _Tables, code: np.ndarray, unit: np.ndarray) -> pa.Table:
-    """`numeric_value` and `unit` in canonical units, `quality_flag` behind all columns; all rows are right ones."""
+    """`numeric_value`, `samples` and `unit` in canonical units, `quality_flag` behind all columns; all rows are right
+    ones."""
     number = _array(rows, "numeric_value")
     value = number.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    worded = np.isnan(value)
+    absent = np.isnan(value)
+    factor, offset = tables.factor[code, unit], tables.offset[code, unit]
     # A value beyond all numbers in its canonical unit is left to validate.
     with np.errstate(over="ignore"):
-        value = value * tables.factor[code, unit] + tables.offset[code, unit]
-    units = pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=worded), tables.canonical)
-    rows = _replaced(rows, "numeric_value", pa.array(value, mask=worded))
+        value = value * factor + offset
+        wave = _given(rows, "samples")
+        if wave.any():
+            rows = _replaced(rows, "samples", _converted(_array(rows, "samples"), factor, offset))
+    unitless = absent & ~wave
+    units = pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=unitless), tables.canonical)
+    rows = _replaced(rows, "numeric_value", pa.array(value, mask=absent))
     rows = _replaced(rows, "unit", units)
     return rows.append_column("quality_flag", _flags(value, code, tables))
+
+
+def _converted(waves: pa.ListArray, factor: np.ndarray, offset: np.ndarray) -> pa.ListArray:
+    """The waves with every value of row i times factor[i] plus offset[i]."""
+    of_row = pc.list_parent_indices(waves).to_numpy()
+    values = pc.list_flatten(waves).to_numpy() * factor[of_row] + offset[of_row]
+    lengths = pc.list_value_length(waves).fill_null(0).to_numpy(zero_copy_only=False)
+    bounds = pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
+    return pa.ListArray.from_arrays(bounds, pa.array(values), mask=waves.is_null())
 
 
 def _replaced(rows: pa.Table, name: str, column: pa.Array) -> pa.Table:
@@ -261,8 +306,33 @@ def _replaced(rows: pa.Table, name: str, column: pa.Array) -> pa.Table:
 
 
 def _flags(value: np.ndarray, code: np.ndarray, tables: _Tables) -> pa.DictionaryArray:
-    """dictionary<string>[rows]; null for a value that counts and for a word."""
+    """dictionary<string>[rows]; null for a value that counts, for a word and for a wave."""
     flag = np.full(len(value), -1, np.int8)
     flag[(value < tables.low[code]) | (value > tables.high[code])] = 0
     flag[(value == 0) & tables.zero_is_off[code]] = 1
     return pa.DictionaryArray.from_arrays(pa.array(flag, mask=flag < 0), pa.array([OUT_OF_RANGE, PROBE_OFF]))
+
+
+# ------------------------------------------------------------------ doses
+
+_DOSES = pa.array(list(DOSE_UNITS))
+_DOSE_FACTORS = np.array([unit.factor for unit in DOSE_UNITS.values()])
+_KINDS = pa.array(sorted({unit.canonical for unit in DOSE_UNITS.values()}))
+_KIND_OF = np.array([_KINDS.index(unit.canonical).as_py() for unit in DOSE_UNITS.values()], np.int32)
+
+
+def _with_canonical_doses(batch: StreamBatch, dose: str) -> StreamBatch:
+    """Amounts and rates in the canonical unit of their kind."""
+    unit, given, unit_given = (
+        _places(batch.rows, "unit", _DOSES), _given(batch.rows, dose), _given(batch.rows, "unit")
+    )  # fmt: skip
+    unknown = unit_given & (unit == len(_DOSES))
+    batch = _rejecting(batch, [(given & ~unit_given, "missing_unit", "unit"), (unknown, "unknown_unit", "unit")])
+    unit = _places(batch.rows, "unit", _DOSES)
+    none = unit == len(_DOSES)
+    unit = np.where(none, 0, unit)
+    with np.errstate(over="ignore"):
+        amount = _array(batch.rows, dose).fill_null(np.nan).to_numpy(zero_copy_only=False) * _DOSE_FACTORS[unit]
+    kinds = pa.DictionaryArray.from_arrays(pa.array(_KIND_OF[unit], mask=none), _KINDS)
+    rows = _replaced(batch.rows, dose, pa.array(amount, mask=np.isnan(amount)))
+    return replace(batch, rows=_replaced(rows, "unit", kinds))

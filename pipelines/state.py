@@ -114,7 +114,7 @@ class ProcessState:
             return lambda batch: reject_rows(batch, self.vault, table, _now_us())
         if table.name == DUPLICATES:
             return lambda batch: duplicate_rows(batch, table, _now_us())
-        return lambda batch: table_rows(batch, table, _now_us())
+        return lambda batch: table_rows(batch, self.vault, table, _now_us())
 
     @cached_property
     def coordination(self) -> Coordination:

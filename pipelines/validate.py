@@ -99,9 +99,17 @@ def _numbers(batch: StreamBatch, contract: StreamContract) -> list[Finding]:
     return [
         (_not_finite(batch.rows[column.name]), "not_finite", str(column.path))
         for column in contract.message
-        if column.iceberg == "double"
+        if column.iceberg in ("double", "list<double>")
     ]
 
 
 def _not_finite(column: pa.ChunkedArray) -> np.ndarray:
-    return pc.invert(pc.is_finite(column)).fill_null(False).to_numpy()
+    """bool[rows]; of a list, any of its values."""
+    if not pa.types.is_list(column.type):
+        return pc.invert(pc.is_finite(column)).fill_null(False).to_numpy()
+    wrong = np.zeros(len(column), bool)
+    if column.null_count < len(column):
+        lists = column.combine_chunks()
+        infinite = ~np.isfinite(pc.list_flatten(lists).to_numpy())
+        wrong[pc.list_parent_indices(lists).to_numpy()[infinite]] = True
+    return wrong

@@ -43,7 +43,9 @@ from warehouse.contract_model import (
     Subject,
     TableContract,
     TopicContract,
+    Versions,
 )
+from warehouse.vocabulary import VALUE_SETS
 
 __all__ = [
     "POSITION_COLUMNS",
@@ -59,6 +61,7 @@ __all__ = [
     "Subject",
     "TableContract",
     "TopicContract",
+    "Versions",
     "load_contracts",
     "read_contract",
 ]
@@ -83,13 +86,13 @@ _PHYSICAL = {
     "timestamp": ("timestamptz",),
     "date": ("date",),
     "boolean": ("boolean",),
-    "array": ("list<string>",),
+    "array": ("list<string>", "list<double>", "json"),
 }
 _CUSTOM = {
     "contract": {"subject", "purpose", "time", "identity", "keepRaw", "deprecationPath"},
     "server": {"partitions", "copartitionGroup", "key", "headers", "largestMessage"},
-    "table": {"partitioning", "sources"},
-    "column": {"unit", "codeSystem", "protection"},
+    "table": {"partitioning", "sources", "versions"},
+    "column": {"unit", "codeSystem", "valueSets", "protection"},
     "role": {"purpose"},
 }
 _SEMVER = re.compile(r"\d+\.\d+\.\d+")
@@ -337,6 +340,7 @@ def _table(root: Place, entry: Place, stream: str) -> TableContract:
         latency_class=_sla_choice(root, "latencyClass", name, tuple(LATENCY_CLASSES)),
         quality=tuple(_quality_rule(rule) for rule in entry.items("quality", "")) if entry.get("quality") else (),
         sources=_sources(entry),
+        versions=_versions(entry, columns),
     )
 
 
@@ -357,6 +361,20 @@ def _partitioning(entry: Place, columns: tuple[Column, ...]) -> tuple[Partitioni
     if not {column, *sort} <= names:
         raise node.refuse("name columns of this table")
     return Partitioning(column, node.choice("transform", TRANSFORMS, "write the transform")), sort
+
+
+def _versions(entry: Place, columns: tuple[Column, ...]) -> Versions | None:
+    given = entry.custom(_CUSTOM["table"]).get("versions")
+    if given is None:
+        return None
+    remedy = "write {key: [...], order: [...]} and, where words are ordered, ranks and withdrawn: {column: [words]}"
+    node = entry.custom(_CUSTOM["table"]).at("versions", remedy).at("value", remedy)
+    words = [{column: tuple(each) for column, each in node.get(field, {}).items()} for field in ("ranks", "withdrawn")]
+    versions = Versions(tuple(node.get("key", ())), tuple(node.get("order", ())), *words)
+    named = {*versions.key, *versions.order, *versions.ranks, *versions.withdrawn}
+    if not versions.key or not versions.order or not named <= {column.name for column in columns}:
+        raise node.refuse(f"{remedy}; name columns of this table")
+    return versions
 
 
 def _primary_key(entry: Place, properties: list[Place]) -> tuple[str, ...]:
@@ -449,14 +467,22 @@ def _column(node: Place) -> Column:
         max_length=options.get("maxLength"),
         pattern=options.get("pattern"),
         protection=_protection(node, custom),
+        value_sets=_value_sets(custom),
         example=next(iter(node.get("examples", [])), None),
     )
+
+
+def _value_sets(custom: Place) -> tuple[str, ...]:
+    given = tuple((custom.get("valueSets") or {}).get("value", ()))
+    if not set(given) <= set(VALUE_SETS):
+        raise custom.refuse(f"a list of {', '.join(VALUE_SETS)}", "valueSets")
+    return given
 
 
 def _unit(custom: Place, logical: str) -> tuple[str | None, str | None]:
     if logical not in ("number", "integer") and not custom.get("unit"):
         return None, None
-    remedy = "write the UCUM unit, `per code`, or none with a description that says why it has none"
+    remedy = "write the UCUM unit, `per code`, `per kind`, or none with a description that says why it has none"
     entry = custom.at("unit", remedy)
     unit = entry.text("value", remedy)
     if unit == "none":

@@ -51,7 +51,9 @@ class Column:
         path: message only: where in the JSON, dotted, e.g. `times.appended`; None in a table.
         source: table only: the path in the message it is made of; None where a step makes it.
         made_by: table only: what is done to the source, or which step makes the column.
-        unit: UCUM, `per code`, or None; then `unit_reason` says why (numbers), or the column is no quantity.
+        unit: UCUM, `per code` (the vocabulary says which), `per kind` (the canonical unit of the row's kind of dose),
+            or None; then `unit_reason` says why (numbers), or the column is no quantity.
+        value_sets: of the vocabulary, from which a column of codes takes; empty: any code.
         minimum, maximum: both ends allowed.
     """
 
@@ -75,6 +77,7 @@ class Column:
     max_length: int | None = None
     pattern: str | None = None
     protection: str | None = None
+    value_sets: tuple[str, ...] = ()
     example: object = None
 
 
@@ -101,6 +104,24 @@ class Partitioning:
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """Which rows are versions of one thing, and which of them is current.
+
+    Attributes:
+        key: columns that name the thing.
+        order: columns; of one thing's versions the greatest is current. What a message says and never when it came, so
+            that any order of arrival leaves the same current state. Nulls come first.
+        ranks: column of `order` -> its words from least to greatest, where letters do not say it.
+        withdrawn: column -> the words that take the thing back: its current version then has no value.
+    """
+
+    key: tuple[str, ...]
+    order: tuple[str, ...]
+    ranks: Mapping[str, tuple[str, ...]]
+    withdrawn: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class TableContract:
     """One Iceberg table.
 
@@ -110,6 +131,7 @@ class TableContract:
         primary_key: columns, in order.
         partitioning: None for a table of one partition.
         sort: columns compaction sorts by.
+        versions: None where a row is never corrected.
         fed_by: streams whose topic positions it carries, each with a vector of its own topic; empty if derived.
         derived_from: tables it is made of; empty if fed by topics.
     """
@@ -127,11 +149,16 @@ class TableContract:
     latency_class: str
     quality: tuple[QualityRule, ...]
     sources: tuple[str, ...]
+    versions: Versions | None = None
     fed_by: tuple[str, ...] = ()
     derived_from: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns)
 
     @property
     def positioned(self) -> bool:

@@ -101,7 +101,9 @@ class RejectedMessage(NamedTuple):
     value: bytes | None
 
 
-class SealedReject(NamedTuple):
+class Sealed(NamedTuple):
+    """Sealed bytes, and whose key opens them: `person`, or `day:` and the date."""
+
     payload: bytes
     under: str
 
@@ -112,43 +114,58 @@ def seal_rejects(
     messages: Sequence[RejectedMessage],
     tokens: Sequence[str | None],
     days: Sequence[date],
-) -> list[SealedReject]:
-    """Seal each message under its person's key or, without a token or once that key was destroyed, its day's.
+) -> list[Sealed]:
+    """Seal each message as `seal_for` does. Key and value are sealed together, so that a message can be replayed as it
+    was."""
+    return seal_for(keys, stream, REJECT_COLUMN, list(map(msgspec.msgpack.encode, messages)), tokens, days)
 
-    Key and value are sealed together, so that a message can be replayed as it was. Raises what the vault raises, and
-    `SealError` where the day's key was destroyed too.
+
+def unseal_reject(keys: RejectKeys, stream: str, sealed: bytes, under: str, token: str | None) -> RejectedMessage:
+    """The message that `seal_rejects` sealed. Raises `SealError` where its key is gone or does not fit."""
+    opened = unseal_of(keys, stream, REJECT_COLUMN, sealed, under, token)
+    return RejectedMessage(*msgspec.msgpack.decode(opened, type=tuple[bytes | None, bytes | None]))
+
+
+def seal_for(
+    keys: RejectKeys,
+    stream: str,
+    column: str,
+    payloads: Sequence[bytes],
+    tokens: Sequence[str | None],
+    days: Sequence[date],
+) -> list[Sealed]:
+    """Seal each payload under its person's key or, without a token or once that key was destroyed, its day's.
+
+    Raises what the vault raises, and `SealError` where the day's key was destroyed too.
     """
     person = keys.data_keys({token for token in tokens if token})
     owners = [token if token in person else None for token in tokens]
     daily = {day: keys.reject_key(day) for day, owner in zip(days, owners, strict=True) if owner is None}
     return [
-        _sealed_reject(stream, message, person[owner], UNDER_PERSON, owner)
+        _sealed(stream, column, payload, person[owner], UNDER_PERSON, owner)
         if owner
-        else _sealed_reject(stream, message, daily[day], f"{UNDER_DAY}{day.isoformat()}", None)
-        for message, owner, day in zip(messages, owners, days, strict=True)
+        else _sealed(stream, column, payload, daily[day], f"{UNDER_DAY}{day.isoformat()}", None)
+        for payload, owner, day in zip(payloads, owners, days, strict=True)
     ]
 
 
-def _sealed_reject(
-    stream: str, message: RejectedMessage, key: bytes | None, under: str, token: str | None
-) -> SealedReject:
+def _sealed(stream: str, column: str, payload: bytes, key: bytes | None, under: str, token: str | None) -> Sealed:
     if key is None:
         raise SealError("the key of that day's rejects was destroyed: nothing new may be sealed under it")
-    return SealedReject(seal(msgspec.msgpack.encode(message), key, _reject_place(stream, under, token)), under)
+    return Sealed(seal(payload, key, _place(stream, column, under, token)), under)
 
 
-def unseal_reject(keys: RejectKeys, stream: str, sealed: bytes, under: str, token: str | None) -> RejectedMessage:
-    """The message that `seal_rejects` sealed. Raises `SealError` where its key is gone or does not fit."""
+def unseal_of(keys: RejectKeys, stream: str, column: str, sealed: bytes, under: str, token: str | None) -> bytes:
+    """The payload that `seal_for` sealed. Raises `SealError` where its key is gone or does not fit."""
     if under == UNDER_PERSON:
         key = keys.data_keys([token]).get(token) if token else None
     else:
         key = keys.reject_key(date.fromisoformat(under.removeprefix(UNDER_DAY)))
     if key is None:
-        raise SealError("the key of this reject was destroyed")
-    opened = unseal(sealed, key, _reject_place(stream, under, token))
-    return RejectedMessage(*msgspec.msgpack.decode(opened, type=tuple[bytes | None, bytes | None]))
+        raise SealError("the key that would open it was destroyed")
+    return unseal(sealed, key, _place(stream, column, under, token))
 
 
-def _reject_place(stream: str, under: str, token: str | None) -> bytes:
-    owner = token if under == UNDER_PERSON and token else under
-    return associated_data(stream, REJECT_COLUMN, owner)
+def _place(stream: str, column: str, under: str, token: str | None) -> bytes:
+    """Bound to the person, or to the day."""
+    return associated_data(stream, column, token if under == UNDER_PERSON and token else under)

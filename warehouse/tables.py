@@ -118,14 +118,15 @@ def properties(table: TableContract) -> dict[str, str]:
     units = {column.name: column.unit for column in table.columns if column.unit}
     return {
         **_HOUSE_PROPERTIES,
-        **{METRICS + column.name: mode for column in table.columns if (mode := _metrics(column))},
+        **{METRICS + column.name: mode for column in table.columns if (mode := _metrics(table, column))},
         CONTRACT_STREAM: table.stream,
         CONTRACT_VERSION: table.version,
         UNITS: json.dumps(units, sort_keys=True, separators=(",", ":")),
     }
 
 
-def _metrics(column: Column) -> str | None:
+def _metrics(table: TableContract, column: Column) -> str | None:
     if column.protection in _NO_METRICS:
         return "none"
-    return "full" if column.name in _FULL_METRICS else None
+    parted = table.partitioning is not None and column.name == table.partitioning.column
+    return "full" if parted or column.name in _FULL_METRICS else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from warehouse.contract import FOLDER, Column, Contracts, StreamContract, TableContract, TopicContract
 from warehouse.contract_model import LATENCY_CLASSES, RETENTION_CLASSES
-from warehouse.vocabulary import CODE_SYSTEMS, CODES, VitalCode
+from warehouse.vocabulary import CODE_SYSTEMS, CODES, ObservationCode
 
 PATH: Path = FOLDER / "DICTIONARY.md"
 
@@ -151,12 +151,12 @@ def _example(value: object) -> str:
     )
 
 
-def _codes(codes: Iterable[VitalCode]) -> str:
+def _codes(codes: Iterable[ObservationCode]) -> str:
     head = ("LOINC", "Name", "Unit", "Also taken", "Plausible", "Words", "Source")
     return "## Codes\n\n" + _grid(head, [_code(vital) for vital in codes])
 
 
-def _code(vital: VitalCode) -> tuple[str, ...]:
+def _code(vital: ObservationCode) -> tuple[str, ...]:
     return (
         vital.code,
         vital.name,

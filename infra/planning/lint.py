@@ -22,7 +22,7 @@ from warehouse.vocabulary import CODE_SYSTEMS, CODES
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-_KNOWN_UNITS = {vital.unit for vital in CODES.values()} | {"per code", "By", "1", "s", "ms", None}
+_KNOWN_UNITS = {vital.unit for vital in CODES.values()} | {"per code", "per kind", "By", "1", "s", "ms", None}
 
 
 @dataclass(frozen=True, slots=True)

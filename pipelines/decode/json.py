@@ -4,8 +4,9 @@ Holds: the message's type, made from the contract; decoding; why a message was r
 Does not hold: what a value means. Times and dates stay text here, units as sent (`pipelines/normalise.py`).
 
 Row i of what comes out is message `row_index[i]`; a message that cannot be read is one reject and touches no other.
-As the standard leaves it open: of a key given twice the last value counts; a key the contract does not know is
-ignored; a byte order mark, NaN, Infinity and numbers beyond 64 bits are refused.
+As the standard leaves it open: of a key given twice the last value counts; a byte order mark, NaN, Infinity and
+numbers beyond 64 bits are refused. A key the contract does not know never fails a message: it is kept, whole, in
+`unknown_fields` where the stream's table has that column, and ignored otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from warehouse.contract import Column, StreamContract
 
 STAGE = "decode"
 
+UNKNOWN = "unknown_fields"
+
 # As many messages as stay in the processor's cache between decoding and their columns.
 SLICE = 2_000
 
@@ -37,64 +40,103 @@ _PYTHON = {
     "int": int,
     "boolean": bool,
     "list<string>": list[str],
+    "list<double>": list[float],
+    "json": msgspec.Raw,
 }
-_ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+_ARROW = {
+    str: pa.string(),
+    float: pa.float64(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    list[str]: pa.list_(pa.string()),
+    list[float]: pa.list_(pa.float64()),
+    msgspec.Raw: pa.binary(),
+}
 _INTEGERS = {"long": 63, "int": 31}
+_CANNOT_READ = (msgspec.MsgspecError, UnicodeError, RecursionError)
+_ABSENT = msgspec.Raw()
+_UNKNOWN_FIELD = "Object contains unknown field"
 
 
 class JsonDecoder:
     """Decodes the messages of one stream. Holds no state between batches."""
 
     def __init__(self, contract: StreamContract) -> None:
-        self._message = _object_of(contract)
+        keeps_unknown = any(UNKNOWN in table.names for table in contract.tables)
+        self._message = _object_of(contract, strict=keeps_unknown)
         self._decode = msgspec.json.Decoder(self._message.struct).decode
+        self._decode_known = msgspec.json.Decoder(_object_of(contract, strict=False).struct).decode
         leaves = {leaf.column.name: leaf.arrow for leaf in self._message.leaves()}
         self._schema = pa.schema([(column.name, leaves[column.name]) for column in contract.message])
 
     def decode(self, batch: StreamBatch) -> StreamBatch:
         """The batch with `rows` (columns of the contract's message, in its order) and a reject for each failure.
 
-        Messages that are rejected already stay as they are.
+        Behind them, only where a message has any, `unknown_fields`: binary[rows], a JSON object in clear. Messages
+        that are rejected already stay as they are.
         """
         index = _undecided(batch)
         values: Sequence[bytes | None] = batch.messages.values
         if len(index) < len(values):
             values = list(map(values.__getitem__, index.tolist()))
-        parts, kept, rejects = [], np.ones(len(index), bool), []
+        parts, kept, rejects, unknown = [], np.ones(len(index), bool), [], {}
         for start in range(0, len(values), SLICE):
-            structs, refused = self._structs(values[start : start + SLICE])
-            for at, reason, detail in refused:
+            read = self._read(values[start : start + SLICE])
+            for at, reason, detail in read.refused:
                 kept[start + at] = False
                 rejects.append(Reject(int(index[start + at]), STAGE, reason, detail))
-            parts.append(self._columns(structs))
+            unknown.update((start + at, fields) for at, fields in read.unknown.items())
+            parts.append(self._columns(read.structs))
         rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
+        if unknown:
+            rows = rows.append_column(UNKNOWN, pa.array(map(unknown.get, np.flatnonzero(kept).tolist()), pa.binary()))
         return replace(batch, rows=rows, row_index=index[kept], rejects=(*batch.rejects, *rejects))
 
-    def _structs(self, values: Sequence[bytes | None]) -> tuple[list[msgspec.Struct], list[tuple[int, str, str]]]:
-        """The messages that can be read, in order, and (position, reason, detail) of the others, in order."""
+    def _read(self, values: Sequence[bytes | None]) -> _Read:
         unreadable = _unreadable(values)
         if not unreadable:
             return self._typed(values, range(len(values)))
         places = [at for at in range(len(values)) if at not in unreadable]
-        structs, refused = self._typed([values[at] for at in places], places)
-        return structs, sorted([*refused, *((at, *why) for at, why in unreadable.items())])
+        read = self._typed([values[at] for at in places], places)
+        return replace(read, refused=sorted([*read.refused, *((at, *why) for at, why in unreadable.items())]))
 
-    def _typed(self, values: Sequence[Any], places: Sequence[int]) -> tuple[list, list[tuple[int, str, str]]]:
-        structs: list[msgspec.Struct] = []
-        refused: list[tuple[int, str, str]] = []
+    def _typed(self, values: Sequence[Any], places: Sequence[int]) -> _Read:
+        read = _Read()
         pending = map(self._decode, values)
         while True:
             try:
                 # Runs in C. After an exception the map goes on behind the value that raised it.
-                structs.extend(pending)
-                return structs, refused
-            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                at = len(structs) + len(refused)
-                refused.append((places[at], *_refusal(values[at], error)))
+                read.structs.extend(pending)
+                return read
+            except _CANNOT_READ as error:
+                at = len(read.structs) + len(read.refused)
+                if _UNKNOWN_FIELD in str(error):
+                    self._take_with_unknown(values[at], places[at], read)
+                else:
+                    read.refused.append((places[at], *_refusal(values[at], error)))
+
+    def _take_with_unknown(self, value: bytes, place: int, read: _Read) -> None:
+        """A message that says more than the contract knows: as far as it is known, and the rest as it came."""
+        try:
+            struct = self._decode_known(value)
+            read.unknown[place] = msgspec.json.encode(self._message.unknown_of(msgspec.json.decode(value)))
+            read.structs.append(struct)
+        except _CANNOT_READ as error:
+            read.refused.append((place, *_refusal(value, error)))
 
     def _columns(self, structs: list[msgspec.Struct]) -> pa.RecordBatch:
         columns = dict(self._message.columns(structs))
         return pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
+
+
+@dataclass(slots=True)
+class _Read:
+    """What became of some values: the messages that can be read, in order; (position, reason, detail) of the others, in
+    order; position -> what the contract does not know of one that can be read."""
+
+    structs: list[msgspec.Struct] = field(default_factory=list)
+    refused: list[tuple[int, str, str]] = field(default_factory=list)
+    unknown: dict[int, bytes] = field(default_factory=dict)
 
 
 def _undecided(batch: StreamBatch) -> np.ndarray:
@@ -139,13 +181,14 @@ def _not_text(value: bytes | None) -> tuple[str, str] | None:
 # What msgspec says of a message that is JSON but not of the contract's type. Its words name paths, types and the
 # contract's own limits, never a value.
 _REASONS = (
+    ("matching regex", "wrong_pattern"),  # which may hold any of the other words
     ("missing required field", "missing_field"),
+    ("got `null` - at `$.values[", "wrong_type"),
     ("got `null`", "missing_field"),
     ("of length", "wrong_length"),
     (">=", "out_of_bounds"),
     ("<=", "out_of_bounds"),
     ("out of range", "out_of_bounds"),
-    ("matching regex", "wrong_pattern"),
 )
 
 
@@ -187,10 +230,11 @@ class _Leaf:
 
 @dataclass(slots=True)
 class _Object:
-    """A JSON object: its columns, its inner objects by struct attribute, and its struct."""
+    """A JSON object: its columns, its inner objects by struct attribute, the fields' names by attribute, its struct."""
 
     fields: list[_Leaf] = field(default_factory=list)
     objects: list[tuple[str, _Object]] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
     struct: type[msgspec.Struct] = msgspec.Struct
     required: bool = False
 
@@ -198,6 +242,15 @@ class _Object:
         yield from self.fields
         for _, inner in self.objects:
             yield from inner.leaves()
+
+    def unknown_of(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a JSON object that this one does not know, those of inner objects within theirs."""
+        inner = {self.names[attribute]: known for attribute, known in self.objects}
+        unknown = {name: value for name, value in given.items() if name not in self.names.values()}
+        for name, known in inner.items():
+            if isinstance(given.get(name), dict) and (within := known.unknown_of(given[name])):
+                unknown[name] = within
+        return unknown
 
     def columns(self, structs: list[msgspec.Struct]) -> Iterable[tuple[str, pa.Array]]:
         """(column name, array) of every leaf below."""
@@ -214,7 +267,12 @@ def _column(leaf: _Leaf, structs: list[msgspec.Struct]) -> pa.Array:
         with suppress(TypeError):  # a null among integers; among floats it becomes NaN, which JSON cannot say
             return pa.array(np.fromiter(values, leaf.arrow.to_pandas_dtype(), len(structs)), from_pandas=True)
         values = map(attrgetter(leaf.attribute), structs)
-    return pa.array(list(values), leaf.arrow)
+    given = list(values)
+    if given.count(None) == len(given):
+        return pa.nulls(len(given), leaf.arrow)
+    if leaf.python is msgspec.Raw:
+        given = [None if value is _ABSENT or bytes(value) == b"null" else bytes(value) for value in given]
+    return pa.array(given, leaf.arrow)
 
 
 def _filled(structs: list[msgspec.Struct | None], struct: type[msgspec.Struct]) -> list[msgspec.Struct]:
@@ -223,23 +281,24 @@ def _filled(structs: list[msgspec.Struct | None], struct: type[msgspec.Struct]) 
     return np.where(np.equal(given, np.array(None)), np.array(struct(), object), given).tolist()
 
 
-def _object_of(contract: StreamContract) -> _Object:
+def _object_of(contract: StreamContract, strict: bool) -> _Object:
+    """`strict`: whether a field that is not known raises."""
     narrow = {c.source for table in contract.tables for c in table.columns if c.source and c.iceberg == "int"}
-    columns = [replace(c, iceberg="int") if c.path in narrow else c for c in contract.message]
-    return _object([(str(column.path).split("."), column) for column in columns])
+    columns = [replace(c, iceberg="int") if c.path in narrow and c.iceberg == "long" else c for c in contract.message]
+    return _object([(str(column.path).split("."), column) for column in columns], strict)
 
 
-def _object(members: list[tuple[list[str], Column]]) -> _Object:
+def _object(members: list[tuple[list[str], Column]], strict: bool) -> _Object:
     """The object of these (path within it, column)."""
-    made, definitions, names = _Object(), [], {}
+    made, definitions = _Object(), []
     by_name: dict[str, list[tuple[list[str], Column]]] = {}
     for (name, *rest), column in members:
         by_name.setdefault(name, []).append((rest, column))
     for number, (name, inside) in enumerate(by_name.items()):
         attribute = f"f{number}"
-        names[attribute] = name
+        made.names[attribute] = name
         if inside[0][0]:
-            inner = _object(inside)
+            inner = _object(inside, strict)
             made.objects.append((attribute, inner))
             definitions.append(_definition(attribute, inner.struct, inner.required))
         else:
@@ -249,11 +308,13 @@ def _object(members: list[tuple[list[str], Column]]) -> _Object:
         made.required = made.required or len(definitions[-1]) == 2
     # Fields have names of our own, since a contract's need not be identifiers.
     definitions.sort(key=len)
-    made.struct = msgspec.defstruct("Message", definitions, rename=names, gc=False)
+    made.struct = msgspec.defstruct("Message", definitions, rename=made.names, gc=False, forbid_unknown_fields=strict)
     return made
 
 
 def _definition(attribute: str, python: Any, required: bool) -> tuple:
+    if python is msgspec.Raw:
+        return attribute, python, _ABSENT
     return (attribute, python) if required else (attribute, python | None, None)
 
 

@@ -14,6 +14,9 @@ from warehouse.contract import StreamContract, load_contracts
 from warehouse.identity import Tokenizer
 
 VITALS = load_contracts().stream("device.vitals")
+LABS = load_contracts().stream("lab.results")
+ADT = load_contracts().stream("adt.events")
+MEDICATION = load_contracts().stream("medication.events")
 ALERTS = load_contracts().stream("clinical.alerts")
 KEY = bytes(range(32))
 APPENDED_MS = 1_795_309_500_000  # 2026-11-22T01:05:00Z
@@ -36,6 +39,62 @@ def reading(**changes: object) -> dict[str, object]:
         "event_time": "2026-11-22T01:02:03.456Z",
         "received_at": None,
         "seq": 12345,
+    }
+    return {name: value for name, value in (fields | changes).items() if value is not ...}
+
+
+def wave(**changes: object) -> dict[str, object]:
+    """A right stretch of electrocardiogram of patient P000123."""
+    fields = {"code": "131330", "value": ..., "values": [0.1, 0.2, 1.1], "period_ms": 4.0, "unit": "mV"}
+    return reading(**(fields | changes))
+
+
+def lab(**changes: object) -> dict[str, object]:
+    """A right lactate of patient P000123; a change to `...` leaves the field out."""
+    fields = {
+        "event_id": "9d2f6c1e",
+        "patient_id": "P000123",
+        "order_id": "L-1",
+        "code": "2524-7",
+        "value": 3.1,
+        "unit": "mmol/L",
+        "status": "F",
+        "collected_at": "2026-11-22T01:00:00Z",
+        "reported_at": "2026-11-22T01:04:00Z",
+    }
+    return {name: value for name, value in (fields | changes).items() if value is not ...}
+
+
+def adt(**changes: object) -> dict[str, object]:
+    """A right admission of patient P000123; a change to `...` leaves the field out."""
+    fields = {
+        "event_id": "b7e1",
+        "patient_id": "P000123",
+        "stay_id": "S1",
+        "type": "A01",
+        "ward": "ICU-2",
+        "bed": "07",
+        "event_time": "2026-11-22T01:00:00Z",
+        "identifiers": [{"system": "urn:oid:1.2", "value": "999"}],
+        "name": {"family": "Example", "given": "Alex"},
+        "birth_date": "1958-03-02",
+        "sex": "F",
+    }
+    return {name: value for name, value in (fields | changes).items() if value is not ...}
+
+
+def medication(**changes: object) -> dict[str, object]:
+    """A right administration to patient P000123; a change to `...` leaves the field out."""
+    fields = {
+        "event_id": "c0de",
+        "patient_id": "P000123",
+        "order_id": "M-1",
+        "action": "administered",
+        "code": "7512",
+        "dose": 8.0,
+        "unit": "ug/min",
+        "route": "IV",
+        "event_time": "2026-11-22T01:00:00.250Z",
     }
     return {name: value for name, value in (fields | changes).items() if value is not ...}
 

@@ -103,6 +103,8 @@ def test_a_right_reading_has_its_values_under_the_names_of_the_table():
         "code": "8867-4",
         "numeric_value": 82.0,
         "text_value": "A",
+        "samples": None,
+        "period_ms": None,
         "unit": "/min",
         "event_time": "2026-11-22T01:02:03.456Z",
         "received_at": None,

@@ -35,7 +35,7 @@ def _plain(rows: pa.Table) -> pa.Schema:
 
 def test_a_reading_is_a_row_with_its_token_and_position_and_without_its_patient():
     batch = _done([reading(event_id="a", value=98.6, code="8310-5", unit="[degF]"), reading(event_id="b")])
-    row = table_rows(batch, VITALS.tables[0], INGEST_US).to_pylist()[1]
+    row = table_rows(batch, FakeKeys(), VITALS.tables[0], INGEST_US).to_pylist()[1]
     assert row == {
         "event_id": "b",
         "subject_token": TOKEN,
@@ -54,6 +54,10 @@ def test_a_reading_is_a_row_with_its_token_and_position_and_without_its_patient(
         "kafka_offset": 103,
         "kafka_time": datetime(2026, 11, 22, 1, 5, tzinfo=UTC),
         "ingest_time": datetime(2026, 11, 22, 1, 5, 1, tzinfo=UTC),
+        "samples": None,
+        "period_ms": None,
+        "unknown_fields": None,
+        "unknown_sealed_under": None,
     }
 
 
@@ -61,7 +65,7 @@ def test_a_reading_is_a_row_with_its_token_and_position_and_without_its_patient(
 def test_every_table_has_its_contracts_schema_whether_or_not_it_has_rows(values):
     batch = _done(values)
     tables = [
-        (VITALS.tables[0], table_rows(batch, VITALS.tables[0], INGEST_US)),
+        (VITALS.tables[0], table_rows(batch, FakeKeys(), VITALS.tables[0], INGEST_US)),
         (REJECTS, reject_rows(batch, FakeKeys(), REJECTS, INGEST_US)),
         (DUPLICATES, duplicate_rows(batch, DUPLICATES, INGEST_US)),
     ]
@@ -70,14 +74,14 @@ def test_every_table_has_its_contracts_schema_whether_or_not_it_has_rows(values)
 
 
 def test_an_alert_is_a_row_without_the_person():
-    (row,) = table_rows(_done([alert()], contract=ALERTS), ALERTS.tables[0], INGEST_US).to_pylist()
+    (row,) = table_rows(_done([alert()], contract=ALERTS), FakeKeys(), ALERTS.tables[0], INGEST_US).to_pylist()
     assert (row["subject_token"], row["source_partition"], row["reasons"]) == (TOKEN, 1, ["respiratory_rate 26"])
     assert "P000123" not in repr(row)
     assert "1950" not in repr(row)
 
 
 def test_rows_of_a_table_join_over_batches():
-    rows = [table_rows(_done([reading(ward=ward)]), VITALS.tables[0], INGEST_US) for ward in ("A", "B")]
+    rows = [table_rows(_done([reading(ward=ward)]), FakeKeys(), VITALS.tables[0], INGEST_US) for ward in ("A", "B")]
     assert pa.concat_tables(rows)["ward"].to_pylist() == ["A", "B"]
 
 
@@ -85,7 +89,7 @@ def test_each_message_is_at_its_position_in_one_table():
     values = [reading(event_id="a"), b"{", reading(event_id="b"), reading(event_id="a"), reading(code="?"), None]
     batch = _done(values)
     tables = [
-        table_rows(batch, VITALS.tables[0], INGEST_US),
+        table_rows(batch, FakeKeys(), VITALS.tables[0], INGEST_US),
         reject_rows(batch, FakeKeys(), REJECTS, INGEST_US),
         duplicate_rows(batch, DUPLICATES, INGEST_US),
     ]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from warehouse.vocabulary import ACVPU, CODES, CONSCIOUSNESS, HEART_RATE, SUPPLEMENTAL_OXYGEN, VitalCode
+from warehouse.vocabulary import ACVPU, CODES, CONSCIOUSNESS, HEART_RATE, SUPPLEMENTAL_OXYGEN, ObservationCode
 
 EVERY = pytest.mark.parametrize("vital", CODES.values(), ids=lambda vital: vital.name)
 
@@ -33,20 +33,20 @@ def test_a_unit_in_another_spelling_is_unknown(code: str, unit: str) -> None:
 
 
 @EVERY
-def test_the_canonical_unit_is_taken_as_it_is(vital: VitalCode) -> None:
+def test_the_canonical_unit_is_taken_as_it_is(vital: ObservationCode) -> None:
     if vital.unit is not None:
         assert (vital.units[vital.unit].factor, vital.units[vital.unit].offset) == (1.0, 0.0)
 
 
 @EVERY
-def test_every_code_takes_a_number_with_a_range_or_a_word_and_names_its_source(vital: VitalCode) -> None:
+def test_every_code_takes_a_number_with_a_range_or_a_word_and_names_its_source(vital: ObservationCode) -> None:
     assert vital.numeric or vital.coded
     assert vital.numeric == (vital.low is not None) == (vital.high is not None) == bool(vital.units)
     assert vital.source
 
 
 @EVERY
-def test_both_ends_of_a_range_are_plausible_and_nothing_beyond(vital: VitalCode) -> None:
+def test_both_ends_of_a_range_are_plausible_and_nothing_beyond(vital: ObservationCode) -> None:
     if vital.low is None or vital.high is None:
         assert not vital.plausible(1.0)
         return
@@ -58,7 +58,7 @@ def test_both_ends_of_a_range_are_plausible_and_nothing_beyond(vital: VitalCode)
 
 
 @EVERY
-def test_a_code_is_a_loinc_code_with_its_check_digit(vital: VitalCode) -> None:
+def test_a_code_is_a_loinc_code_with_its_check_digit(vital: ObservationCode) -> None:
     number, _, digit = vital.code.partition("-")
     assert int(digit) == _mod_10(number)
 
