@@ -44,14 +44,15 @@ class CatchUp:
         lake.wait_until_idle()
         while not lake.draining.is_set():
             try:
-                if self._caught_up(lake, self._owned()):
+                if self._caught_up(lake, lake.given_up, self._owned()):
                     return
             except UNAVAILABLE as error:
                 _LOG.warning("the lake's catch-up waits: %s", error)
                 lake.draining.wait(RETRY_S)
 
-    def _caught_up(self, lake: Lake, partitions: frozenset[int]) -> bool:
-        """Whether the live position was met; False where the process got or gave up partitions meanwhile."""
+    def _caught_up(self, lake: Lake, given_up: int, partitions: frozenset[int]) -> bool:
+        """Whether the live position was met; False where the process got or gave up partitions meanwhile, be it that
+        it has them again."""
         restorer = self._restorer()
         facts = read_topic_facts(self._settings, self._streams)
         starts = restorer.starts(facts)
@@ -61,16 +62,16 @@ class CatchUp:
         reader = PartitionReader(self._settings, facts, as_positions(owned))
         held: list[StreamBatch] = []
         try:
-            while not lake.draining.is_set() and partitions == self._owned():
+            while not lake.draining.is_set() and (given_up, partitions) == (lake.given_up, self._owned()):
                 began = time.monotonic()
                 if not held:
                     messages = reader.read(wait_s=0.1, linger_s=0.0, limit=_CATCH_UP_MESSAGES)
                     held = [self._worked(steps[read.stream], read) for read in self._in_pieces(messages)]
-                held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
+                held = [rest for batch in held if (rest := lake.put(batch, given_up)).messages.intervals]
                 # One interpreter serves both: half of its time is left to the live path and its alerts.
                 lake.draining.wait(min(time.monotonic() - began, _LONGEST_YIELD_S))
                 # What is held has been read and is not the lake's yet.
-                if not held and lake.met(by_topic_id(facts, reader.positions)):
+                if not held and lake.met(by_topic_id(facts, reader.positions), given_up):
                     return True
             return False
         finally:

@@ -44,7 +44,7 @@ class Lake:
         self._live: dict[tuple[str, int], int] = {}
         self._waited_s = 0.0
         self._apart: threading.Thread | None = None
-        self.times_let_go = 0
+        self.times_let_go = self.given_up = 0
         self.draining = threading.Event()
         for committer in self.committers.values():
             committer.start()
@@ -82,8 +82,9 @@ class Lake:
             self._live.update(positions)
 
     def give_up(self, places: set[tuple[str, int]]) -> None:
-        """Forget these (topic id, partition): another process reads them from now on."""
+        """Forget these (topic id, partition): another process reads them from now on. `given_up` counts it."""
         with self._lock:
+            self.given_up += bool(places)
             for place in places:
                 self._live.pop(place, None)
             for committer in self.committers.values():
@@ -112,27 +113,33 @@ class Lake:
                 return
             self._hand_out(batch, nbytes)
 
-    def put(self, batch: StreamBatch) -> StreamBatch:
+    def put(self, batch: StreamBatch, given_up: int) -> StreamBatch:
         """Take what the live reader has passed of a batch of the catch-up, and give back the rest.
 
-        The rest may hold readings whose alerts are not told yet. Waits while the queue is full.
+        The rest may hold readings whose alerts are not told yet. Waits while the queue is full. Takes nothing where
+        `given_up` is not what it was when the catch-up began: what it put here before may be forgotten since, even of
+        partitions that are ours again, and what follows would leave a hole.
         """
         nbytes = batch.nbytes
-        while self._is_full(nbytes) and not self.draining.is_set():
+        while self._is_full(nbytes) and self.given_up == given_up and not self.draining.is_set():
             time.sleep(_LOOK_AGAIN_S)
             self.raise_if_broken()
         with self._lock:
             topic_id = batch.messages.topic_id
             live = {p: self._live.get((topic_id, p), 0) for p in batch.messages.intervals}
         passed = batch.below(live)
-        if passed.messages.intervals:
-            self._hand_out(passed, nbytes)
+        with self._lock:
+            if self.given_up != given_up:
+                return batch
+            if passed.messages.intervals:
+                self._hand_out(passed, nbytes)
         return batch.beyond(live)
 
-    def met(self, positions: dict[tuple[str, int], int]) -> bool:
-        """Whether the catch-up stands at (or beyond) the live position; if so live batches are taken again."""
+    def met(self, positions: dict[tuple[str, int], int], given_up: int) -> bool:
+        """Whether the catch-up stands at (or beyond) the live position; if so live batches are taken again. Never where
+        `given_up` is not what it was when the catch-up began."""
         with self._lock:
-            if any(positions.get(key, 0) < live for key, live in self._live.items()):
+            if self.given_up != given_up or any(positions.get(key, 0) < live for key, live in self._live.items()):
                 return False
             self._apart = None
             return True

@@ -131,7 +131,7 @@ def test_the_catch_up_never_passes_the_live_reader(lake, table):
     fill(lake)
     table.away = False
     lake.wait_until_idle()
-    rest = lake.put(batch(0, 1_200))
+    rest = lake.put(batch(0, 1_200), lake.given_up)
     assert rest.messages.intervals == {0: (1_000, 1_200)}, "alerts beyond 1,000 may not be told yet"
     until(lambda: table.next == 1_000)
     assert table.offsets == list(range(1_000))
@@ -142,10 +142,10 @@ def test_live_batches_are_taken_again_once_the_catch_up_stands_where_they_do(lak
     fill(lake)
     table.away = False
     lake.wait_until_idle()
-    assert not lake.met({(TOPIC, 0): 999})
-    lake.put(batch(0, 1_000))
+    assert not lake.met({(TOPIC, 0): 999}, lake.given_up)
+    lake.put(batch(0, 1_000), lake.given_up)
     until(lambda: table.next == 1_000)
-    assert lake.met({(TOPIC, 0): 1_000})
+    assert lake.met({(TOPIC, 0): 1_000}, lake.given_up)
     lake.offer(batch(1_000, 1_010), may_wait=lambda: False)
     until(lambda: table.next == 1_010)
     assert table.offsets == list(range(1_010))
@@ -184,6 +184,22 @@ def test_what_was_given_up_is_not_committed_and_may_be_read_again_from_elsewhere
     lake.offer(placed(batch(50, 60)), may_wait=lambda: False)
     assert lake.drain(5.0)
     assert table.offsets == list(range(50, 60))
+
+
+def test_a_catch_up_from_before_its_partition_was_given_up_and_taken_back_leaves_no_hole(table):
+    settings = replace(Settings.from_environment({}), commit_seconds=30.0)
+    sink = LakeTable("t", frozenset({"s"}), SCHEMA, lambda: table, lambda b: b.rows)
+    lake = Lake(settings, [sink], catch_up=lambda lake: None)
+    lake.starts_at({(TOPIC, 0): 100})
+    began = lake.given_up
+    lake.put(placed(batch(0, 10)), began)
+    lake.give_up({(TOPIC, 0)})
+    lake.starts_at({(TOPIC, 0): 100})
+    assert lake.put(placed(batch(10, 20)), began).messages.intervals == {0: (10, 20)}
+    assert not lake.met({(TOPIC, 0): 100}, began)
+    lake.put(placed(batch(0, 30)), lake.given_up)
+    assert lake.drain(5.0)
+    assert table.offsets == list(range(30))
 
 
 def placed(batch: StreamBatch) -> StreamBatch:
