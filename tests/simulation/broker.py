@@ -100,7 +100,10 @@ class SimulatedReader:
         self._topic_id = facts.topic_id
         self.positions: Positions = dict(start)
 
-    def read(self, wait_s: float) -> list[MessageBatch]:
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def read(self, wait_s: float, linger_s: float = 0.0, limit: int = 0) -> list[MessageBatch]:
         """Up to `BATCH` messages of all partitions; none after `wait_s` without any."""
         if self._turns.ask("read") != OK:
             return []

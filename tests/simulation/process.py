@@ -2,7 +2,7 @@
 
 Holds: how an incarnation lives and dies, and the tiny stream it reads: a contract, a decoder, rows of three tables.
 Real in it: `pipelines.restore.Restorer` (starts and memory), `pipelines.deduplicate`, `pipelines.lake.Lake` with its
-committers, and all of the fence below them.
+committers and its `CatchUp`, and all of the fence below them.
 Does not hold: what is put in the place of servers and threads (world.py).
 """
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from pipelines import restore
 from pipelines.batch import MessageBatch, Reject, StreamBatch
+from pipelines.catch_up import CatchUp
 from pipelines.committer import LakeTable
 from pipelines.deduplicate import deduplicate
 from pipelines.lake import Lake
@@ -59,6 +60,8 @@ CONTRACT = SimpleNamespace(
     tables=TABLES,
     topic=SimpleNamespace(key_system=None),
 )
+
+NO_POISON: Any = SimpleNamespace(apart=lambda batch: [batch], is_convicted=lambda batch: False)
 
 
 class SimulatedContracts:
@@ -158,64 +161,135 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a stream process is given instead of servers. `owns`: whether it reads a partition."""
+    """What a stream process is given instead of servers. `partitions`: those there are; `owns`: which of them it was
+    given."""
 
     settings: Settings
+    partitions: Callable[[], range]
     owns: Callable[[int], bool]
     facts: Callable[[], TopicFacts]
     reader: Callable[[TopicFacts, Positions], SimulatedReader]
     restorer: Callable[[], Restorer]
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedShard:
+    """What `pipelines.shards.ShardState` is in the product: partitions, where they are read, what is remembered."""
+
+    partitions: frozenset[int]
+    topic_id: str
+    reader: SimulatedReader
+    steps: SimulatedSteps
+
+    def places(self) -> dict[tuple[str, int], int]:
+        return {(self.topic_id, p): offset for (_, p), offset in self.reader.positions.items()}
+
+
+class SimulatedOpening:
+    """Stands in for `pipelines.shards.Opening`: a shard being opened beside what runs."""
+
+    def __init__(self, process: StreamProcess, partitions: frozenset[int]) -> None:
+        self.partitions = partitions
+        self._process = process
+        self._opened: SimulatedShard | None = None
+        self._task = process.turns.spawn(f"{process.name} opening", process, self._run)
+
+    def _run(self) -> None:
+        self._opened = self._process.opened(self.partitions)
+
+    def result(self) -> SimulatedShard | None:
+        if self._task.error is not None:
+            raise self._task.error
+        return self._opened
+
+
 class StreamProcess(Process):
-    """Reads, deduplicates and hands to the lake, as the graph over pipelines/state.py does."""
+    """Reads, deduplicates and hands to the lake, as the graph over pipelines/state.py does, and opens its shard anew
+    beside what runs when other partitions are to be its own.
+
+    `moved`: partitions of which it believes the contrary of what it was given: that it stands in for their reader, or
+    that another reads for it. It forgets that when it is started again.
+    """
 
     def __init__(self, name: str, turns: Turns, surroundings: Surroundings) -> None:
         super().__init__(name, turns)
         self._around = surroundings
+        self.moved: set[int] = set()
+        self._shard: SimulatedShard | None = None
+        self._opening: SimulatedOpening | None = None
+
+    def start(self, disturbances: tuple[int, int]) -> None:
+        self.moved.clear()
+        self._shard = self._opening = None
+        super().start(disturbances)
+
+    @property
+    def _wanted(self) -> frozenset[int]:
+        return frozenset(p for p in self._around.partitions() if self._around.owns(p) != (p in self.moved))
 
     def life(self) -> None:
         """Until it is told to end; what ends it otherwise is raised."""
-        reader, steps, topic_id = self._opened()
+        first = self.opened(self._wanted)
         settings = self._around.settings
-        lake = Lake(settings, [_lake_table(table.name, settings) for table in TABLES], self._catch_up)
-        lake.starts_at({(topic_id, p): offset for (_, p), offset in reader.positions.items()})
+        catch_up = CatchUp(settings, (STREAM,), self._around.restorer, lambda: self._partitions, NO_POISON)
+        lake = Lake(settings, [_lake_table(table.name, settings) for table in TABLES], catch_up.run)
+        self._install(lake, first)
         while not self.draining:
             lake.raise_if_broken()
-            for messages in reader.read(0.5):
-                batch = steps.all(messages)
-                late = bool(len(messages)) and self.turns.now + EPOCH_S - messages.appended_ms[-1] / 1000 > FRESH_S
-                lake.offer(batch, may_wait=lambda late=late: late and lake.progresses)
+            self._follow(lake)
+            if self._shard is None:
+                self.turns.sleep(0.5)
+            else:
+                self._read(lake, self._shard)
         lake.drain(DRAIN_S)
 
-    def _opened(self) -> tuple[SimulatedReader, SimulatedSteps, str]:
+    def _read(self, lake: Lake, shard: SimulatedShard) -> None:
+        for messages in shard.reader.read(0.5):
+            batch = shard.steps.all(messages)
+            late = bool(len(messages)) and self.turns.now + EPOCH_S - messages.appended_ms[-1] / 1000 > FRESH_S
+            lake.offer(batch, may_wait=lambda late=late: late and lake.progresses)
+
+    def _follow(self, lake: Lake) -> None:
+        """What `ProcessState` does about the partitions that its leases say."""
+        wanted = self._wanted
+        if self._shard is not None and self._shard.partitions == wanted:
+            self._opening = None
+        elif not wanted:
+            self._install(lake, None)
+        elif self._opening is None or self._opening.partitions != wanted:
+            self._opening = SimulatedOpening(self, wanted)
+        elif (opened := self._opening.result()) is not None:
+            self._install(lake, opened)
+
+    def _install(self, lake: Lake, opened: SimulatedShard | None) -> None:
+        closed, self._shard, self._opening = self._shard, opened, None
+        kept = opened.partitions if opened else frozenset()
+        if closed is not None:
+            lake.give_up({place for place in closed.places() if place[1] not in kept})
+        if opened is not None:
+            lake.starts_at(opened.places())
+
+    def opened(self, partitions: frozenset[int]) -> SimulatedShard:
+        """Waits for what does not answer."""
         while True:
             try:
-                return self._open()
+                return self._open(partitions)
             except AWAY:
                 self.turns.sleep(1.0)
 
-    def _open(self) -> tuple[SimulatedReader, SimulatedSteps, str]:
+    def _open(self, partitions: frozenset[int]) -> SimulatedShard:
         """Positions from the tables' vectors, memory from their rows."""
         restorer, facts = self._around.restorer(), self._around.facts()
         starts = restorer.starts({STREAM: facts})[STREAM]
-        mine = {p: offset for p, offset in starts.items() if self._around.owns(p)}
+        mine = {p: offset for p, offset in starts.items() if p in partitions}
         steps = restorer.steps(facts, mine)
         restorer.confirm({STREAM: facts})
         reader = self._around.reader(facts, {(STREAM, p): offset for p, offset in mine.items()})
-        return reader, steps, facts.topic_id
+        return SimulatedShard(partitions, facts.topic_id, reader, steps)
 
-    def _catch_up(self, lake: Lake) -> None:
-        """What the product's catch-up does after the lake let go."""
-        lake.wait_until_idle()
-        reader, steps, topic_id = self._opened()
-        held: list[StreamBatch] = []
-        while not lake.draining.is_set():
-            held = held or [steps.all(messages) for messages in reader.read(0.1)]
-            held = [rest for batch in held if (rest := lake.put(batch)).messages.intervals]
-            lake.draining.wait(0.05)
-            if not held and lake.met({(topic_id, p): offset for (_, p), offset in reader.positions.items()}):
-                return
+    @property
+    def _partitions(self) -> frozenset[int]:
+        return self._shard.partitions if self._shard else frozenset()
 
 
 def _lake_table(name: str, settings: Settings) -> LakeTable:

@@ -28,12 +28,13 @@ from pyiceberg.table import snapshots as library_snapshots
 from requests import ReadTimeout
 from sqlalchemy.exc import OperationalError
 
+from pipelines import catch_up, lake, restore
 from pipelines import committer as committers
-from pipelines import lake, restore
 from pipelines.restore import PATIENCE_S, Restorer
+from pipelines.source import Positions, TopicFacts
 from tests.simulation import process as sim
 from tests.simulation import store as plain
-from tests.simulation.broker import BAD, Broker, SimulatedReader
+from tests.simulation.broker import BAD, STREAM, Broker, SimulatedReader
 from tests.simulation.catalog import NAMESPACE, MetastoreLike, RestLike, Tables, line_of
 from tests.simulation.judge import Judge, Wrong, vector, vector_at
 from tests.simulation.process import DERIVED, INGESTED, DerivingProcess, Process, StreamProcess, Surroundings
@@ -45,6 +46,7 @@ from tests.simulation.turns import (
     SimulatedTime,
     Task,
     Turns,
+    WorkingTime,
 )
 from warehouse import commit, snapshots
 from warehouse.analytics import LakeUnavailable
@@ -146,11 +148,16 @@ class World:
         vault = SimpleNamespace(token_key=lambda: sim.KEY)
         return Surroundings(
             settings,
+            lambda: range(len(self.broker.topic.partitions)),
             lambda partition: self._owns(n, partition),
             self.broker.facts,
-            lambda facts, start: SimulatedReader(self.broker, self.turns, facts, start),
+            lambda facts, start: self.reader(settings, {STREAM: facts}, start),
             lambda: Restorer(settings, sim.SimulatedContracts(), vault, self),
         )
+
+    def reader(self, settings: Settings, facts: dict[str, TopicFacts], start: Positions) -> SimulatedReader:
+        """Stands in for `PartitionReader`."""
+        return SimulatedReader(self.broker, self.turns, facts[STREAM], start)
 
     def _owns(self, n: int, partition: int) -> bool:
         """Whether a partition is the n-th process's. A topic made anew may have partitions that no process was given:
@@ -259,6 +266,13 @@ class World:
         self.happened("drain")
         process.draining = True
 
+    def hand_over(self, process: Process, partition: int) -> None:
+        """A process comes to believe that a partition is its own, or no longer is, as it does by leases that lapse and
+        are taken (pipelines/ownership.py). Nobody asks the others: two may read it at a time, or none."""
+        if isinstance(process, StreamProcess):
+            self.happened("hand-over")
+            process.moved ^= {partition % len(self.broker.topic.partitions)}
+
     def pass_time(self, seconds: float) -> None:
         self.happened("time passes")
         self.turns.now += seconds
@@ -355,6 +369,8 @@ class World:
         self.tables.late.clear()
         for process in self.processes:
             process.paused, process.skew_s = False, 0.0
+            if isinstance(process, StreamProcess):
+                process.moved.clear()
         for partition in range(len(self.broker.topic.partitions)):
             # Until something comes, a running stream does not see that a table was rolled back under it.
             self.send(partition, 1)
@@ -499,6 +515,9 @@ def _stand_ins(world: World) -> list[tuple[Any, str, Any]]:
         (lake, "time", world.time),
         (lake, "threading", threading_),
         (lake, "_LOOK_AGAIN_S", 0.5),
+        (catch_up, "time", WorkingTime(turns, world._skew)),
+        (catch_up, "read_topic_facts", lambda settings, streams: {STREAM: world.broker.facts()}),
+        (catch_up, "PartitionReader", world.reader),
         (snapshots, "ExecutorFactory", _InTurn),
         (snapshots, "MERGED_MANIFESTS", 4),
         (snapshots, "MERGE_TIERS", (4, 16)),
