@@ -1,8 +1,8 @@
 """SQL over the lake: one read-only DuckDB session, and views that are resolved anew for each statement.
 
-Holds: the session and its locks, the views, the translation of DuckDB's errors into ones that carry no data.
+Holds: the session and its locks, what a name shows, the translation of DuckDB's errors into ones that carry no data.
 Does not hold: what a statement may say (`statement_guard.py`), the statements the house keeps (`named_queries.py`),
-how an answer is shown (`infra/cli/sql.py`).
+the views' own SELECTs (`views.py`), how an answer is shown (`infra/cli/sql.py`).
 
 Three things keep a statement inside, each without trusting the others: the guard refuses all but one SELECT over the
 views; the session reaches nothing but the warehouse's folder (no local file, no extension, no setting); and its
@@ -35,6 +35,7 @@ from warehouse.lake_session import MEMORY, open_session, quoted
 from warehouse.settings import Settings
 from warehouse.statement_guard import StatementRefused, admit
 from warehouse.tables import arrow_schema
+from warehouse.views import View, views
 from warehouse.vocabulary import CODES
 
 SYSTEM_TIMES = ("ingest_time", "evaluated_at")
@@ -88,9 +89,15 @@ class Analytics:
 
     @cached_property
     def tables(self) -> dict[str, pa.Schema]:
-        """Every table a statement may name, with its columns: those the contracts declare, and the vocabulary."""
+        """Every table a statement may name, with its columns: those the contracts declare, the views over them, and
+        the vocabulary."""
         declared = {contract.name: arrow_schema(contract) for contract in load_contracts().tables()}
-        return {**declared, VOCABULARY: vocabulary().schema}
+        return {**declared, **{view.name: view.schema for view in self.views.values()}, VOCABULARY: vocabulary().schema}
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """Those of `tables` that are views over others."""
+        return views(load_contracts())
 
     def query(self, sql: str, *, as_of: datetime | None = None, parameters: Parameters | None = None) -> Answer:
         """Run one SELECT over the tables' current snapshots.
@@ -102,13 +109,14 @@ class Analytics:
         none carries a value from the tables.
         """
         started = time.perf_counter()
-        names = sorted(admit(self._serialised(sql), self.tables))
+        named = admit(self._serialised(sql), self.tables)
         if as_of is not None and as_of.tzinfo is None:
             raise ValueError("as_of needs a time zone")
         cursor = self._session.cursor()
         try:
             cursor.register(VOCABULARY, vocabulary())
-            snapshots = {name: self._show(cursor, name, as_of) for name in names if name != VOCABULARY}
+            snapshots = {name: self._show(cursor, name, as_of) for name in self._tables_behind(named)}
+            self._show_views(cursor, named)
             table = _run(cursor, sql, parameters)
         finally:
             cursor.close()
@@ -127,6 +135,16 @@ class Analytics:
         with self._parser.cursor() as cursor:
             query = "SELECT json_serialize_sql(?::VARCHAR, skip_default := true)"
             return cursor.execute(query, [sql]).fetchall()[0][0]
+
+    def _tables_behind(self, named: frozenset[str]) -> list[str]:
+        """The lake's tables that these names read, in order."""
+        behind = {table for name in named & self.views.keys() for table in self.views[name].reads}
+        return sorted((named | behind) - self.views.keys() - {VOCABULARY})
+
+    def _show_views(self, cursor: duckdb.DuckDBPyConnection, named: frozenset[str]) -> None:
+        for name in named & self.views.keys():
+            with _translated():
+                cursor.execute(f"CREATE TEMP VIEW {name} AS {self.views[name].select}")
 
     def _show(self, cursor: duckdb.DuckDBPyConnection, name: str, as_of: datetime | None) -> int | None:
         """Make table `name` a view of this cursor alone; returns the snapshot it shows."""
@@ -153,11 +171,21 @@ class Analytics:
 
 
 def vocabulary() -> pa.Table:
-    """The codes of observations: one row a code with its name, canonical unit, plausible range and source."""
-    columns = ("code", "name", "unit", "low", "high", "source")
-    types = (pa.string(), pa.string(), pa.string(), pa.float64(), pa.float64(), pa.string())
-    schema = pa.schema(list(zip(columns, types, strict=True)))
-    return pa.Table.from_pylist([{key: getattr(code, key) for key in columns} for code in CODES.values()], schema)
+    """The codes of observations: one row a code with its name, canonical unit, plausible range, source, the system it
+    is from and the value sets it belongs to."""
+    schema = pa.schema(
+        {
+            "code": pa.string(),
+            "name": pa.string(),
+            "unit": pa.string(),
+            "low": pa.float64(),
+            "high": pa.float64(),
+            "source": pa.string(),
+            "system": pa.string(),
+            "value_sets": pa.list_(pa.string()),
+        }
+    )
+    return pa.Table.from_pylist([{key: getattr(code, key) for key in schema.names} for code in CODES.values()], schema)
 
 
 def is_whole_statement(text: str) -> bool:

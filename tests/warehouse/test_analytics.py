@@ -115,11 +115,23 @@ def test_a_commit_is_seen_by_the_next_statement(analytics: Analytics, table: Tab
 
 
 def test_a_table_nobody_made_yet_has_its_columns_and_no_row(reading: Analytics):
-    for name in sorted(reading.tables.keys() - {"vitals", "codes"}):
+    for name in sorted(reading.tables.keys() - reading.views.keys() - {"vitals", "codes"}):
         answer = reading.query(f"SELECT * FROM {name}")
         assert answer.table.num_rows == 0
         assert answer.table.column_names == reading.tables[name].names
         assert answer.snapshots == {name: None}
+
+
+def test_a_view_has_the_columns_it_says_and_names_the_tables_it_was_read_from(reading: Analytics):
+    for name, view in reading.views.items():
+        answer = reading.query(f"SELECT * FROM {name}")
+        assert answer.table.column_names == view.schema.names == reading.tables[name].names
+        assert answer.snapshots.keys() == set(view.reads)
+
+
+def test_a_with_table_does_not_come_between_a_view_and_its_table(reading: Analytics):
+    told = "WITH vitals AS (SELECT 1 AS evil) SELECT count(*) AS n FROM vitals_checked"
+    assert reading.query(told).table.to_pylist() == [{"n": 2}]
 
 
 def test_a_table_without_a_snapshot_has_its_columns_and_no_row(analytics: Analytics, settings: Settings):
@@ -166,6 +178,11 @@ def test_codes_have_names(reading: Analytics):
     answer = reading.query("SELECT DISTINCT name FROM vitals JOIN codes USING (code)")
     assert answer.table.to_pylist() == [{"name": "heart_rate"}]
     assert list(answer.snapshots) == ["vitals"]
+
+
+def test_codes_name_their_system_and_value_sets(reading: Analytics):
+    answer = reading.query("SELECT system, value_sets FROM codes WHERE list_contains(value_sets, 'laboratory') LIMIT 1")
+    assert answer.table.to_pylist() == [{"system": "http://loinc.org", "value_sets": ["bedside", "laboratory"]}]
 
 
 def test_statements_at_a_time_do_not_see_each_others_views(reading: Analytics):
