@@ -53,7 +53,7 @@ def rows(values, contract, keys=None) -> list[dict]:
         ("1975-2", "umol/L", 17.1, 1.0, "mg/dL"),
         ("777-3", "10*9/L", 150.0, 150.0, "10*3/uL"),
         ("718-7", "g/L", 140.0, 14.0, "g/dL"),
-        ("3150-6", "1", 0.4, 40.0, "%"),
+        ("3150-0", "1", 0.4, 40.0, "%"),
     ],
 )
 def test_a_result_is_kept_in_the_unit_of_its_analyte(code, unit, value, canonical, canonical_unit):

@@ -15,13 +15,31 @@ from warehouse.contract import FOLDER, POSITION_COLUMNS, ContractError, Subject,
 
 ALL = load_contracts()
 VITALS = ALL.stream("device.vitals")
-POSITIONED = {"vitals", "alerts", "alerts_withheld", "rejects", "duplicates"}
+INCOMING = {"device.vitals", "iot.patient", "lab.results", "adt.events", "medication.events"}
+POSITIONED = {
+    "vitals", "wearables", "labs", "adt_events", "medication_events", "alerts", "alerts_withheld", "rejects",
+    "duplicates",
+}  # fmt: skip
 
 
 def test_every_file_of_the_folder_is_a_stream() -> None:
     assert {f"{name}.odcs.yaml" for name in ALL} == {path.name for path in FOLDER.glob("*.yaml")}
-    assert len(ALL.tables()) == 7
-    assert {topic.stream for topic in ALL.topics()} == {"device.vitals", "clinical.alerts", "clinical.alerts.withheld"}
+    assert {topic.stream for topic in ALL.topics()} >= {*INCOMING, "clinical.alerts", "clinical.alerts.withheld"}
+
+
+def test_the_streams_of_patients_are_parted_alike() -> None:
+    parted = {(ALL.stream(s).topic.copartition_group, ALL.stream(s).topic.partitions) for s in INCOMING}
+    assert parted == {("patient", 4)}
+    assert {ALL.stream(s).topic.key_system for s in INCOMING} == {"urn:wardstream:patient-id"}
+
+
+def test_a_contract_says_which_version_of_a_result_is_current() -> None:
+    versions = ALL.table("labs").versions
+    assert versions.key == ("subject_token", "order_id", "code")
+    assert versions.order == ("reported_at", "status", "event_id")
+    assert versions.ranks == {"status": ("P", "F", "C", "X")}
+    assert versions.withdrawn == {"status": ("X",)}
+    assert ALL.table("vitals").versions is None
 
 
 def test_a_message_field_bears_the_name_of_the_column_it_becomes() -> None:
@@ -84,7 +102,7 @@ def test_quality_rules_keep_what_the_contract_gives_great_expectations() -> None
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(KeyError, match=r"no contract has a table vital; there are alerts, .*vitals"):
+    with pytest.raises(KeyError, match=r"no contract has a table vital; there are adt_events, alerts, .*vitals"):
         ALL.table("vital")
 
 
@@ -158,7 +176,7 @@ REFUSED: dict[str, tuple[Callable[[dict], object], str]] = {
     ),
     "a field id twice": (
         lambda d: _column(d, 1, "ward").update(id="1"),
-        r"field id 1 is given twice; take one above 17",
+        r"field id 1 is given twice; take one above 22",
     ),
     "no field id": (lambda d: _column(d, 1, "ward").pop("id"), r"id: write the Iceberg field id"),
     "a source that is no field": (

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
+from warehouse.catalog import create_table, open_catalog
 from warehouse.contract import Column, Partitioning, load_contracts
-from warehouse.evolution import Change, ObservedColumn, ObservedTable, plan_table
-from warehouse.tables import CONTRACT_VERSION, properties
+from warehouse.evolution import Change, ObservedColumn, ObservedTable, evolve, plan_table
+from warehouse.settings import Settings
+from warehouse.tables import CONTRACT_VERSION, iceberg_schema, properties
 
 VITALS = load_contracts().table("vitals")
 STANDING = ObservedTable(
@@ -52,7 +55,7 @@ REFUSED = {
     "dropped column": ({"columns": VITALS.columns[:-1]}, "in the table and not in the contract", "keep it"),
     "other partitions": ({"partitioning": Partitioning("kafka_time", "day")}, "partitioning changed", "new table"),
     "no partitions": ({"partitioning": None}, "from day(event_time) to nothing", "new table"),
-    "older contract": ({"version": "0.9.0"}, "follows version 1.0.0, this is 0.9.0", "newer contracts"),
+    "older contract": ({"version": "0.9.0"}, "follows version 1.1.0, this is 0.9.0", "newer contracts"),
 }
 
 
@@ -70,3 +73,12 @@ def test_versions_are_compared_by_number() -> None:
     changes, refusals = plan_table(replace(VITALS, version="1.10.0"), standing)
     assert refusals == []
     assert [(change.name, change.before, change.after) for change in changes] == [(CONTRACT_VERSION, "1.9.0", "1.10.0")]
+
+
+def test_a_table_of_the_version_before_gets_the_new_columns_with_the_contract_s_ids(folder_lake: Settings) -> None:
+    catalog = open_catalog(folder_lake)
+    before = replace(VITALS, columns=VITALS.columns[:17], version="1.0.0")
+    create_table(catalog, "ward", before, nullcontext())
+    assert {change.kind for change in evolve(catalog, "ward", VITALS)} == {"add_column", "set_property"}
+    assert str(catalog.load_table(("ward", "vitals")).schema()) == str(iceberg_schema(VITALS))
+    assert evolve(catalog, "ward", VITALS) == []

@@ -73,7 +73,7 @@ def test_what_queries_prune_by_has_bounds() -> None:
 
 
 def test_units_stand_in_the_properties_so_that_a_changed_one_is_found() -> None:
-    assert properties(VITALS)[UNITS] == '{"numeric_value":"per code"}'
+    assert properties(VITALS)[UNITS] == '{"numeric_value":"per code","period_ms":"ms","samples":"per code"}'
 
 
 def test_properties_are_made_anew_each_time() -> None:
