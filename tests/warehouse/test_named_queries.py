@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tests.warehouse.small_ward import NOON, ROWS, at
 from tests.warehouse.test_analytics import created, lake
 from warehouse.analytics import Analytics
 from warehouse.contract import load_contracts
@@ -17,71 +19,15 @@ from warehouse.named_queries import UnknownQueryError, named_queries, named_quer
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NAMES = sorted(named_queries())
-
-
-def at(seconds: float) -> datetime:
-    return NOON + timedelta(seconds=seconds)
-
-
-def positioned(offset: int, appended: float, **columns: Any) -> dict[str, Any]:
-    position = {"topic_id": "topic", "kafka_partition": 0, "kafka_offset": offset, "kafka_time": at(appended)}
-    return {**position, "ingest_time": at(appended + 2), **columns}
-
-
-def reading(offset: int, token: str | None, code: str, value: float, **columns: Any) -> dict[str, Any]:
-    shown = {"subject_token": token, "device_id": "MON-1", "ward": "ICU-1", "code": code, "numeric_value": value}
-    named = {"event_id": f"e{offset}", "event_time": at(offset), "unit": "/min", **shown, **columns}
-    return positioned(offset, offset, **named)
-
-
-def alert(offset: int, appended: float, **columns: Any) -> dict[str, Any]:
-    known = {"alert_id": f"a{offset}", "rule": "news2", "rule_version": "1", "severity": "warning", "level": 1}
-    told = {"subject_token": "t1", "episode_start": at(0), "reasons": ["x"], "missing": [], "late": False}
-    times = {
-        "device_time": at(0),
-        "appended_at": at(0),
-        "processed_at": at(0),
-        "alerted_at": at(0),
-        "effective_at": at(0),
-    }
-    source = {"source_topic_id": "topic", "source_partition": 0, "source_offset": 0, "expires_at": at(900)}
-    return positioned(offset, appended, **{**known, **told, **times, **source, **columns})
-
-
-def verdict(minute: int, passed: bool, failed: list[str]) -> dict[str, Any]:
-    counted = {"snapshot_id": 7, "offset_vector": "{}", "expectations": 9, "rows": 4, "suite_version": "1"}
-    judged = {"table_name": "vitals", "day": date(2026, 11, 22), "evaluated_at": at(60 * minute)}
-    return {**counted, **judged, "passed": passed, "failed": failed}
-
-
-ROWS: dict[str, list[dict[str, Any]]] = {
-    "vitals": [
-        reading(0, "t1", "8867-4", 80.0),
-        reading(1, "t1", "8867-4", 90.0),
-        reading(2, "t1", "8867-4", 999.0, quality_flag="out_of_range"),
-        reading(9, None, "8867-4", 70.0, device_id="MON-2", event_time=at(3601)),
-    ],
-    "alerts": [alert(0, 0.010), alert(1, 0.030), alert(2, 5.0, late=True)],
-    "alerts_withheld": [alert(0, 1, withheld_because="cool_down"), alert(1, 1, withheld_because="expired")],
-    "rejects": [
-        positioned(3, 3, stream="device.vitals", stage="decode", reason="malformed_json", size_bytes=10,
-                   sealed_payload=b"x", sealed_under="person", subject_token="t1"),
-        positioned(4, 4, stream="device.vitals", stage="decode", reason="malformed_json", size_bytes=5,
-                   sealed_payload=b"x", sealed_under="day:2026-11-22"),
-    ],
-    "duplicates": [positioned(8, 8, stream="device.vitals", event_id="e1", first_offset=1)],
-    "quality_results": [verdict(1, True, []), verdict(2, False, ["expect_x"])],
-    "vitals_by_minute": [
-        {"subject_token": "t1", "ward": "ICU-1", "code": "8867-4", "unit": "/min", "minute": NOON, "samples": 2,
-         "mean": 85.0, "minimum": 80.0, "maximum": 90.0, "first": 80.0, "last": 90.0},
-    ],
-}  # fmt: skip
 
 # What each question must answer on those rows: some columns of every row.
 EXPECTED: dict[str, list[dict[str, Any]]] = {
-    "vitals_latest": [{"subject_token": "t1", "name": "heart_rate", "numeric_value": 90.0, "age_s": 7199.0}],
+    "vitals_latest": [
+        {"subject_token": "t1", "name": "heart_rate", "numeric_value": 90.0, "age_s": 7199.0},
+        {"subject_token": "t9", "name": "map", "numeric_value": 80.0, "age_s": 9840.0},
+        {"subject_token": "t9", "name": "spo2", "numeric_value": 87.0, "age_s": 9000.0},
+    ],
     "vitals_by_minute": [{"name": "heart_rate", "samples": 2, "mean": 85.0, "unit": "/min"}],
     "alerts_by_rule": [
         {"rule": "news2", "alerts": 3, "withheld_by_cool_down": 1, "withheld_as_expired": 1, "patients": 1}
@@ -93,15 +39,133 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     "rejects_by_reason": [{"reason": "malformed_json", "rejects": 2, "bytes": 15, "patients": 1}],
     "duplicates_by_stream": [{"kafka_partition": 0, "duplicates": 1, "longest_distance": 7}],
     "rows_by_hour": [
+        {"hour": NOON - timedelta(hours=1), "readings": 10, "patients": 1, "devices": 1, "flagged": 0},
         {"hour": NOON, "readings": 3, "patients": 1, "devices": 1, "flagged": 1, "p50_delay_s": 2.0},
         {"hour": NOON + timedelta(hours=1), "readings": 1, "patients": 0, "devices": 1, "flagged": 0},
     ],
     "quality_gate": [{"table_name": "vitals", "verdict": "held", "failed": ["expect_x"], "verdicts": 2}],
     "device_health": [
         {"device_id": "MON-1", "readings": 3, "out_of_range": 1, "flagged_percent": 33.3, "silent_s": 7198.0},
+        {"device_id": "MON-3", "readings": 10, "codes": 2, "longest_gap_s": 840.0},
         {"device_id": "MON-2", "readings": 1, "without_patient": 1, "longest_gap_s": None, "silent_s": 3599.0},
     ],
-}
+    "labs_latest": [
+        {"name": "creatinine", "numeric_value": 1.9, "status": "F", "age_h": 2.0},
+        {"name": "lactate", "numeric_value": 2.5, "status": "C", "reported_at": at(4800)},
+        {"name": "platelets", "numeric_value": None, "status": "X"},
+    ],
+    "lab_corrections": [
+        {"name": "lactate", "results": 1, "corrected": 1, "withdrawn": 0, "largest_change": 1.5, "median_hours": 1.0},
+        {"name": "platelets", "results": 1, "corrected": 0, "withdrawn": 1, "largest_change": None},
+        {"name": "creatinine", "results": 1, "corrected": 0, "withdrawn": 0, "corrected_percent": 0.0},
+    ],
+    "lab_turnaround": [
+        {"name": "creatinine", "results": 1, "p50_minutes": 30.0, "p50_to_kafka_s": 5.0},
+        {"name": "platelets", "results": 1, "p50_minutes": 30.0},
+        {"name": "lactate", "results": 1, "p50_minutes": 10.0},
+    ],
+    "organ_markers": [
+        {"subject_token": "t1", "lactate": 2.5, "creatinine": 1.9, "platelets": None, "bilirubin": None, "strained": 2}
+    ],
+    "census": [{"ward": "ICU-1", "patients": 1, "median_ward_h": 1.0, "longest_stay_h": 2.0, "median_age": 70.0}],
+    "adt_by_day": [
+        {"ward": "ER", "admitted": 1, "moved_in": 0, "discharged": 0, "taken_back": 0, "entered_after_min": 2.0},
+        {"ward": "ICU-1", "admitted": 2, "moved_in": 1, "discharged": 0, "taken_back": 0, "updated": 0},
+        {"ward": None, "admitted": 0, "moved_in": 0, "discharged": 1, "taken_back": 1, "updated": 0},
+    ],
+    "drugs_given": [{"code": "7512", "given": 2, "patients": 1, "median_dose": 9.0, "unit": "mg", "uncharted": 0}],
+    "orders_not_given": [{"order_id": "M-2", "dose": 8.0, "handed_out": False, "waits_min": 100.0}],
+    "alert_context": [
+        {"alert_id": alert_id, "name": "heart_rate", "readings": 1, "last": 80.0} for alert_id in ("a0", "a1", "a2")
+    ],
+    "alert_load": [{"hour": NOON, "alerts": 3, "grave": 0, "late": 1, "patients": 1, "per_patient": 3.0}],
+    "stream_volume": [
+        {"hour": NOON, "stream": "adt.events", "rows": 5, "refused": 0},
+        {"hour": NOON, "stream": "clinical.alerts", "rows": 3, "refused": 0},
+        {"hour": NOON, "stream": "clinical.alerts.withheld", "rows": 2, "refused": 0},
+        {"hour": NOON, "stream": "device.vitals", "rows": 14, "refused": 2, "repeated": 1, "refused_percent": 11.76},
+        {"hour": NOON, "stream": "iot.patient", "rows": 8, "refused": 0},
+        {"hour": NOON, "stream": "lab.results", "rows": 4, "refused": 0},
+        {"hour": NOON, "stream": "medication.events", "rows": 6, "refused": 0},
+        {"hour": NOON + timedelta(hours=1), "stream": "adt.events", "rows": 1, "refused": 0},
+        {"hour": NOON + timedelta(hours=1), "stream": "lab.results", "rows": 2, "refused": 0},
+        {"hour": NOON + timedelta(hours=24), "stream": "iot.patient", "rows": 3, "refused": 0},
+    ],
+    "stream_freshness": [
+        {"table_name": "alerts_withheld", "rows": 2, "behind_s": 7199.0, "p50_delay_s": 2.0},
+        {"table_name": "rejects", "rows": 2, "behind_s": 7196.0},
+        {"table_name": "alerts", "rows": 3, "behind_s": 7195.0},
+        {"table_name": "duplicates", "rows": 1, "behind_s": 7192.0},
+        {"table_name": "vitals", "rows": 14, "behind_s": 7165.0},
+        {"table_name": "medication_events", "rows": 6, "behind_s": 5999.0},
+        {"table_name": "adt_events", "rows": 6, "behind_s": 3479.0},
+        {"table_name": "labs", "rows": 6, "behind_s": 1795.0},
+        {"table_name": "wearables", "rows": 11, "behind_s": -82_710.0},
+    ],
+    "offsets_accounted": [
+        {"stream": "adt.events", "rows": 6, "unaccounted": 0},
+        {"stream": "clinical.alerts", "rows": 3, "unaccounted": 0},
+        {"stream": "clinical.alerts.withheld", "rows": 2, "unaccounted": 0},
+        {"stream": "device.vitals", "last_offset": 35, "rows": 14, "rejects": 2, "duplicates": 1, "unaccounted": 19},
+        {"stream": "iot.patient", "rows": 11, "unaccounted": 0},
+        {"stream": "lab.results", "rows": 6, "unaccounted": 0},
+        {"stream": "medication.events", "rows": 6, "unaccounted": 0},
+    ],
+    "unknown_fields": [{"stream": "iot.patient", "sender": "HOME", "messages": 11, "with_more": 1, "bytes": 6}],
+    "codes_seen": [
+        {"table_name": "labs", "name": "creatinine", "readings": 1, "maximum": 1.9, "plausible_high": 60.0},
+        {"table_name": "labs", "name": "lactate", "readings": 1, "maximum": 2.5},
+        {"table_name": "labs", "name": "platelets", "readings": 1, "maximum": None},
+        {"table_name": "vitals", "name": "spo2", "readings": 6, "patients": 1, "minimum": 85.0},
+        {"table_name": "vitals", "name": "map", "readings": 4, "patients": 1, "minimum": 50.0},
+        {"table_name": "vitals", "name": "heart_rate", "readings": 4, "flagged": 1, "maximum": 999.0, "unit": "/min"},
+        {"table_name": "wearables", "name": "interstitial_glucose", "readings": 4, "system": "http://loinc.org"},
+        {"table_name": "wearables", "name": "ecg_lead_ii", "waves": 3, "minimum": None},
+        {"table_name": "wearables", "name": "body_weight", "readings": 2, "maximum": 82.5},
+        {"table_name": "wearables", "name": "heart_rate", "readings": 2, "patients": 2},
+    ],
+    "lateness": [
+        {"stream": "adt.events", "messages": 6, "p50_s": 121.0, "ahead": 0, "over_an_hour": 0},
+        {"stream": "device.vitals", "messages": 14, "ahead": 1, "over_an_hour": 2},
+        {"stream": "iot.patient", "messages": 11, "p50_s": 1.0, "ahead": 2},
+        {"stream": "lab.results", "messages": 6, "p50_s": 5.0, "ahead": 0},
+        {"stream": "medication.events", "messages": 6, "p50_s": 1.0, "ahead": 0},
+    ],
+    "device_clocks": [
+        {"device_id": "MON-2", "least_lag_s": -3592.0, "ahead": 1, "suspicion": "ahead"},
+        {"device_id": "BAND-1", "least_lag_s": -100.0, "ahead": 2, "suspicion": "ahead"},
+        {"device_id": "MON-3", "least_lag_s": 1835.0, "ahead": 0, "suspicion": "behind, or it stores"},
+        {"device_id": "MON-1", "least_lag_s": 0.0, "readings": 3, "suspicion": None},
+        {"device_id": "CGM-1", "least_lag_s": 1.0, "readings": 4, "suspicion": None},
+        {"device_id": "ECG-1", "least_lag_s": 1.0, "suspicion": None},
+        {"device_id": "SCALE-1", "least_lag_s": 1.0, "suspicion": None},
+    ],
+    "sensor_faults": [],
+    "glucose_in_range": [
+        {"subject_token": "t2", "readings": 4, "worn": 100.0, "mean": 128.8, "below_54": 25.0, "below_70": 50.0,
+         "in_range": 25.0, "above_180": 25.0, "above_250": 25.0, "gmi": 6.39},
+    ],
+    "weight_gain": [{"subject_token": "t2", "weights": 2, "newest_kg": 82.5, "gain_kg": 2.5, "over_days": 1.0}],
+    "waves": [
+        {"device_id": "ECG-1", "waves": 3, "samples": 12, "rate": 4.0, "covered_s": 3.0, "longest_break_s": 3.0}
+    ],
+    "low_pressure_time": [
+        {"subject_token": "t9", "readings": 4, "observed_min": 11.0, "below_65_min": 7.0, "below_55_min": 2.0}
+    ],
+    "desaturations": [
+        {"subject_token": "t9", "began_at": at(60 - 3600), "lasted_s": 60.0, "readings": 2, "lowest": 85.0},
+        {"subject_token": "t9", "began_at": at(600 - 3600), "lasted_s": 0.0, "readings": 1, "lowest": 88.0},
+        {"subject_token": "t9", "began_at": at(1800 - 3600), "lasted_s": 0.0, "readings": 1, "lowest": 87.0},
+    ],
+    "expectation_failures": [{"table_name": "vitals", "expectation": "expect_x", "days": 1, "still_failing": 1}],
+    "patients_by_stream": [
+        {"subject_token": "t1", "vitals": 3, "results": 3, "movements": 2, "drug_events": 6, "alerts": 3, "kinds": 5},
+        {"subject_token": "t2", "vitals": 0, "wearables": 10, "movements": 2, "kinds": 2},
+        {"subject_token": "t3", "wearables": 1, "movements": 2, "kinds": 2},
+        {"subject_token": "t9", "vitals": 10, "kinds": 1},
+    ],
+    "device_changes": [{"device_id": "BAND-1", "patients": 2, "changes": 1, "quickest_s": 10.0}],
+}  # fmt: skip
 
 
 def filled(settings: Settings) -> None:
@@ -146,6 +210,12 @@ def test_a_question_answers_rightly(small: Analytics, name: str):
     rows = asked(small, name)
     expected = EXPECTED[name]
     assert [{key: row[key] for key in wanted} for row, wanted in zip(rows, expected, strict=True)] == expected
+
+
+def test_there_are_questions_over_every_table():
+    asked = " ".join(query.sql for query in named_queries().values())
+    assert len(NAMES) >= 20
+    assert [table.name for table in load_contracts().tables() if not re.search(rf"\b{table.name}\b", asked)] == []
 
 
 def test_a_question_without_a_grain_is_refused(tmp_path: Path):

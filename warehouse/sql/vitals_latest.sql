@@ -9,7 +9,7 @@ WITH newest AS (
                (event_time, kafka_offset)
            ) AS reading
     FROM vitals
-    WHERE subject_token IS NOT NULL AND quality_flag IS NULL
+    WHERE subject_token IS NOT NULL AND quality_flag IS NULL AND period_ms IS NULL
     GROUP BY ALL
 )
 SELECT subject_token, reading.ward AS ward, name, code, reading.number AS numeric_value, reading.text AS text_value,

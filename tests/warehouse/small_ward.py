@@ -1,0 +1,132 @@
+"""Rows of a small ward for the kept questions: a few of each table, at positions of their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def positioned(offset: int, appended: float, **columns: Any) -> dict[str, Any]:
+    position = {"topic_id": "topic", "kafka_partition": 0, "kafka_offset": offset, "kafka_time": at(appended)}
+    return {**position, "ingest_time": at(appended + 2), **columns}
+
+
+def reading(offset: int, token: str | None, code: str, value: float, **columns: Any) -> dict[str, Any]:
+    shown = {"subject_token": token, "device_id": "MON-1", "ward": "ICU-1", "code": code, "numeric_value": value}
+    named = {"event_id": f"e{offset}", "event_time": at(offset), "unit": "/min", **shown, **columns}
+    return positioned(offset, offset, **named)
+
+
+def result(offset: int, order: str, code: str, value: float | None, status: str, reported: float) -> dict[str, Any]:
+    """A version of a laboratory result, collected at noon."""
+    named = {"subject_token": "t1", "order_id": order, "code": code, "unit": "mmol/L", "lab": "CENTRAL"}
+    times = {"collected_at": at(0), "reported_at": at(reported)}
+    told = {"event_id": f"l{offset}", "numeric_value": value, "status": status}
+    return positioned(offset, reported + 5, **named, **times, **told)
+
+
+def movement(offset: int, stay: str, kind: str, ward: str | None, happened: float, **columns: Any) -> dict[str, Any]:
+    named = {"subject_token": f"t{stay[-1]}", "stay_id": stay, "type": kind, "ward": ward, "birth_year": 1956}
+    times = {"event_time": at(happened), "recorded_at": at(happened + 120)}
+    return positioned(offset, happened + 121, event_id=f"m{offset}", **named, **times, **columns)
+
+
+def drug(offset: int, order: str, action: str, happened: float, dose: float | None = 8.0) -> dict[str, Any]:
+    named = {"subject_token": "t1", "order_id": order, "action": action, "code": "7512", "route": "IV"}
+    given = {"event_id": f"d{offset}", "dose": dose, "unit": None if dose is None else "mg", "event_time": at(happened)}
+    return positioned(offset, happened + 1, **named, **given)
+
+
+def wearable(offset: int, code: str, value: float | None, happened: float, **columns: Any) -> dict[str, Any]:
+    named = {"subject_token": "t2", "device_id": "CGM-1", "ward": "HOME", "code": code, "numeric_value": value}
+    return positioned(
+        offset, happened + 1, **{"event_id": f"w{offset}", "event_time": at(happened), **named, **columns}
+    )
+
+
+def wave(offset: int, happened: float) -> dict[str, Any]:
+    """A second of an electrocardiogram at 4 Hz."""
+    return wearable(offset, "131330", None, happened, samples=[0.1, 0.2, 0.3, 0.4], period_ms=250.0, device_id="ECG-1")
+
+
+PRESSURES = [(70.0, 0), (60.0, 4), (50.0, 14), (80.0, 16)]
+SATURATIONS = [(95.0, 0), (89.0, 1), (85.0, 2), (92.0, 3), (88.0, 10), (87.0, 30)]
+
+
+def morning(offset: int, code: str, value: float, minute: float) -> dict[str, Any]:
+    """A reading of another patient, minutes after eleven, that came an hour late."""
+    return reading(offset, "t9", code, value, device_id="MON-3", event_time=at(60 * minute - 3600))
+
+
+def alert(offset: int, appended: float, **columns: Any) -> dict[str, Any]:
+    known = {"alert_id": f"a{offset}", "rule": "news2", "rule_version": "1", "severity": "warning", "level": 1}
+    told = {"subject_token": "t1", "episode_start": at(0), "reasons": ["x"], "missing": [], "late": False}
+    times = {
+        "device_time": at(0),
+        "appended_at": at(0),
+        "processed_at": at(0),
+        "alerted_at": at(0),
+        "effective_at": at(0),
+    }
+    source = {"source_topic_id": "topic", "source_partition": 0, "source_offset": 0, "expires_at": at(900)}
+    return positioned(offset, appended, **{**known, **told, **times, **source, **columns})
+
+
+def verdict(minute: int, passed: bool, failed: list[str]) -> dict[str, Any]:
+    counted = {"snapshot_id": 7, "offset_vector": "{}", "expectations": 9, "rows": 4, "suite_version": "1"}
+    judged = {"table_name": "vitals", "day": date(2026, 11, 22), "evaluated_at": at(60 * minute)}
+    return {**counted, **judged, "passed": passed, "failed": failed}
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "vitals": [
+        reading(0, "t1", "8867-4", 80.0),
+        reading(1, "t1", "8867-4", 90.0),
+        reading(2, "t1", "8867-4", 999.0, quality_flag="out_of_range"),
+        reading(9, None, "8867-4", 70.0, device_id="MON-2", event_time=at(3601)),
+        *(morning(20 + n, "8478-0", value, minute) for n, (value, minute) in enumerate(PRESSURES)),
+        *(morning(30 + n, "59408-5", value, minute) for n, (value, minute) in enumerate(SATURATIONS)),
+    ],
+    "wearables": [
+        *(wearable(n, "99504-3", mg, 300 * n) for n, mg in enumerate([50.0, 65.0, 100.0, 300.0])),
+        wearable(4, "29463-7", 80.0, 0, device_id="SCALE-1", unknown_fields=b"sealed"),
+        wearable(5, "29463-7", 82.5, 86_400, device_id="SCALE-1"),
+        wave(6, 0), wave(7, 1), wave(8, 5),
+        wearable(9, "8867-4", 60.0, 90_000, device_id="BAND-1", kafka_time=at(89_900), subject_token="t3"),
+        wearable(10, "8867-4", 60.0, 90_010, device_id="BAND-1", kafka_time=at(89_910)),
+    ],
+    "labs": [
+        result(0, "L-1", "2524-7", 3.0, "P", 600), result(1, "L-1", "2524-7", 4.0, "F", 1200),
+        result(2, "L-1", "2524-7", 2.5, "C", 4800), result(3, "L-2", "2160-0", 1.9, "F", 1800),
+        result(4, "L-3", "777-3", 90.0, "F", 1800), result(5, "L-3", "777-3", None, "X", 5400),
+    ],
+    "adt_events": [
+        movement(0, "S1", "A01", "ER", 0, bed="1"), movement(1, "S1", "A02", "ICU-1", 3600, bed="7"),
+        movement(2, "S2", "A01", "ICU-1", 60), movement(3, "S2", "A03", None, 1800),
+        movement(4, "S3", "A01", "ICU-1", 90), movement(5, "S3", "A11", None, 95),
+    ],
+    "medication_events": [
+        drug(0, "M-1", "ordered", 0), drug(1, "M-1", "administered", 600), drug(2, "M-1", "administered", 900, 10.0),
+        drug(3, "M-2", "ordered", 1200), drug(4, "M-3", "ordered", 0), drug(5, "M-3", "stopped", 60),
+    ],
+    "alerts": [alert(0, 0.010), alert(1, 0.030), alert(2, 5.0, late=True)],
+    "alerts_withheld": [alert(0, 1, withheld_because="cool_down"), alert(1, 1, withheld_because="expired")],
+    "rejects": [
+        positioned(3, 3, stream="device.vitals", stage="decode", reason="malformed_json", size_bytes=10,
+                   sealed_payload=b"x", sealed_under="person", subject_token="t1"),
+        positioned(4, 4, stream="device.vitals", stage="decode", reason="malformed_json", size_bytes=5,
+                   sealed_payload=b"x", sealed_under="day:2026-11-22"),
+    ],
+    "duplicates": [positioned(8, 8, stream="device.vitals", event_id="e1", first_offset=1)],
+    "quality_results": [verdict(1, True, []), verdict(2, False, ["expect_x"])],
+    "vitals_by_minute": [
+        {"subject_token": "t1", "ward": "ICU-1", "code": "8867-4", "unit": "/min", "minute": NOON, "samples": 2,
+         "mean": 85.0, "minimum": 80.0, "maximum": 90.0, "first": 80.0, "last": 90.0},
+    ],
+}  # fmt: skip

@@ -1,0 +1,22 @@
+-- How late do events reach this house after they happened?
+-- grain: one row a stream
+-- units: messages is a count; lags in seconds from the time of the event (of a result: its release) to the broker's
+--        append, by the sender's clock; ahead counts those dated after their append; over_an_hour those later than that
+-- asked by: data engineers who set windows, analysts who compare charted with stored
+WITH lag AS (
+    SELECT 'device.vitals' AS stream, epoch(kafka_time - event_time) AS s FROM vitals
+    UNION ALL SELECT 'iot.patient', epoch(kafka_time - event_time) FROM wearables
+    UNION ALL SELECT 'lab.results', epoch(kafka_time - reported_at) FROM labs
+    UNION ALL SELECT 'adt.events', epoch(kafka_time - event_time) FROM adt_events
+    UNION ALL SELECT 'medication.events', epoch(kafka_time - event_time) FROM medication_events
+)
+SELECT stream,
+       count(*) AS messages,
+       round(approx_quantile(s, 0.5), 3) AS p50_s,
+       round(approx_quantile(s, 0.99), 3) AS p99_s,
+       max(s) AS worst_s,
+       count(*) FILTER (s < 0) AS ahead,
+       count(*) FILTER (s > 3600) AS over_an_hour
+FROM lag
+GROUP BY stream
+ORDER BY stream

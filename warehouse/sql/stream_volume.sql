@@ -1,0 +1,23 @@
+-- How much does every stream bring, hour by hour, and how much of it is refused or repeated?
+-- grain: one row an hour of append and stream
+-- units: rows, refused and repeated are counts of messages; refused_percent of all three; UTC
+-- asked by: data engineers, stream owners
+WITH brought AS (
+    SELECT 'device.vitals' AS stream, kafka_time, 'row' AS fate FROM vitals
+    UNION ALL SELECT 'iot.patient', kafka_time, 'row' FROM wearables
+    UNION ALL SELECT 'lab.results', kafka_time, 'row' FROM labs
+    UNION ALL SELECT 'adt.events', kafka_time, 'row' FROM adt_events
+    UNION ALL SELECT 'medication.events', kafka_time, 'row' FROM medication_events
+    UNION ALL SELECT 'clinical.alerts', kafka_time, 'row' FROM alerts
+    UNION ALL SELECT 'clinical.alerts.withheld', kafka_time, 'row' FROM alerts_withheld
+    UNION ALL SELECT stream, kafka_time, 'refused' FROM rejects
+    UNION ALL SELECT stream, kafka_time, 'repeated' FROM duplicates
+)
+SELECT date_trunc('hour', kafka_time) AS hour, stream,
+       count(*) FILTER (fate = 'row') AS "rows",
+       count(*) FILTER (fate = 'refused') AS refused,
+       count(*) FILTER (fate = 'repeated') AS repeated,
+       round(100.0 * count(*) FILTER (fate = 'refused') / count(*), 2) AS refused_percent
+FROM brought
+GROUP BY ALL
+ORDER BY hour, stream
