@@ -168,7 +168,7 @@ def contracts_lint(as_json: AsJson = False) -> None:
     """Check the contracts themselves."""
     from infra.cli import contracts
 
-    raise typer.Exit(contracts.lint(as_json=as_json))
+    raise typer.Exit(contracts.lint(own=settings().contracts, as_json=as_json))
 
 
 @contracts_app.command("docs")
@@ -178,7 +178,7 @@ def contracts_docs(
     """Write the data dictionary from the contracts."""
     from infra.cli import contracts
 
-    raise typer.Exit(contracts.docs(check=check))
+    raise typer.Exit(contracts.docs(own=settings().contracts, check=check))
 
 
 @app.command()
@@ -191,11 +191,14 @@ def sql(
         str | None, typer.Option("--format", help="table, line, csv, json, parquet or arrow.", show_default="table")
     ] = None,
     as_json: AsJson = False,
+    output: Annotated[Path | None, typer.Option(help="A file for the rows; its ending may name the format.")] = None,
 ) -> None:
     """Ask the lake: a statement, a kept question, or a shell."""
     from infra.cli import sql as asking
 
-    code = asking.sql(settings(), statement, named=named, list_named=listed, as_of=as_of, format=form, as_json=as_json)
+    code = asking.sql(
+        settings(), statement, named=named, list_named=listed, as_of=as_of, format=form, as_json=as_json, output=output
+    )
     raise typer.Exit(code)
 
 

@@ -1,21 +1,25 @@
 """`wardstream sql`: one statement, a kept question by its name, or a shell.
 
-Holds: what is asked and printed. Rows go to standard output; everything else (errors, the footer that names the
-snapshots) to standard error.
-Does not hold: what a statement may say and how it runs (`warehouse/analytics.py`), how rows look (`answers.py`).
+Holds: what is asked and printed. Rows go to standard output or to a file; everything else (errors, the footer that
+names the snapshots) to standard error.
+Does not hold: what a statement may say and how it runs (`warehouse/analytics.py`), how rows look (`answers.py`), what
+Tab offers (`completion.py`).
 
-Exit codes: 0 answered, 1 refused or failed (of a script piped in: its first such statement), 2 an option that cannot
-be used, or a catalog or store that does not answer, 130 Ctrl-C.
+Exit codes: 0 answered, 1 refused or failed, or the file could not be written (of a script piped in: its first such
+statement), 2 an option that cannot be used, or a catalog or store that does not answer, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.cli.answers import BINARY, FORMATS, is_cut, printable
@@ -39,18 +43,23 @@ def _now() -> datetime:
 HELP = """a statement ends with ;            @name runs a kept question
 .tables    tables and columns     .named     kept questions
 .as-of T   rows known at T        .as-of     rows known now
-.format F  how rows are shown     .quit      leave
-F is one of table, line (a field a line), csv, json. quit, exit and help do without the dot."""
+.format F  how rows are shown     .output P  the next answer goes to the file P
+.quit      leave
+F is one of table, line (a field a line), csv, json, parquet, arrow; the last two are for files.
+Tab completes. quit, exit and help do without the dot."""
 _BARE = {"quit": ".quit", "exit": ".quit", "help": ".help"}
 
 
 @dataclass(slots=True)
 class View:
-    """How answers are asked for and shown: the moment of knowledge (None: now), one of `FORMATS`, the clock."""
+    """How answers are asked for and shown: the moment of knowledge (None: now), one of `FORMATS`, the clock, the file
+    that the next answer goes to (None: standard output), and the shell's lines of a statement that is still open."""
 
     as_of: datetime | None = None
     format: str = "table"
     clock: Clock = field(default=_now)
+    output: Path | None = None
+    pending: str = ""
 
 
 def sql(
@@ -62,19 +71,25 @@ def sql(
     as_of: str | None = None,
     format: str | None = None,
     as_json: bool = False,
+    output: Path | None = None,
     clock: Clock = _now,
 ) -> int:
     """Answer one statement (`@name` is the kept question of that name), list the kept ones, or open the shell.
 
-    `as_of` is ISO 8601; without a zone it is UTC. `format` is one of `FORMATS`, `as_json` short for `json`. `clock`
-    gives now, with a zone. Returns the exit code.
+    `as_of` is ISO 8601; without a zone it is UTC. `format` is one of `FORMATS`, `as_json` short for `json`; where it
+    is not given, the ending of `output` says it. `output` is a file that gets the rows once there are all of them.
+    `clock` gives now, with a zone. Returns the exit code.
     """
     from warehouse.named_queries import named_queries
 
-    if wrong := _contradiction(statement, named, list_named, format, as_json):
+    wrong = _contradiction(statement, named, list_named, format, as_json)
+    if not wrong and output is not None and statement is None and named is None:
+        wrong = "--output takes the answer to one question; give a statement or --named"
+    if wrong:
         return _tell(f"wardstream sql: {wrong}", WRONG_USE)
     try:
-        view = View(_as_of(as_of), _known_format(format or ("json" if as_json else "table")), clock)
+        form = _known_format(format or ("json" if as_json else _format_of(output)))
+        view = View(_as_of(as_of), form, clock, output)
     except ValueError as error:
         return _tell(f"wardstream sql: {error}", WRONG_USE)
     if list_named:
@@ -121,22 +136,28 @@ def _answer(analytics: Analytics, statement: str, view: View) -> int:
         text, parameters = _question(statement, view)
         answer = analytics.query(text, as_of=view.as_of, parameters=parameters)
         content = FORMATS[view.format](answer)
-        _write(content, binary=view.format in BINARY)
+        written = _deliver(content, view)
     except StatementRefused as error:
         return _refuse(error, _pointer(statement, error.position))
-    except (StatementFailed, UnknownQueryError, BinaryToTerminalError) as error:
+    except (StatementFailed, UnknownQueryError, BinaryToTerminalError, FileNotWrittenError) as error:
         return _refuse(error)
     except LakeUnavailable as error:
         return _tell(f"wardstream sql: {error}", UNAVAILABLE)
     except KeyboardInterrupt:
         return _tell("interrupted", INTERRUPTED)
-    if view.format == "table":
+    if written is not None:
+        _tell(f"{_footer(answer)}\n{written}: {len(content):,} bytes, for its owner alone to read")
+    elif view.format == "table":
         _tell(_footer(answer) + _hint(answer, content.decode()))
     return ANSWERED
 
 
 class BinaryToTerminalError(ValueError):
     """Bytes of a file would go to a terminal."""
+
+
+class FileNotWrittenError(RuntimeError):
+    """The file for an answer cannot be written."""
 
 
 def _question(statement: str, view: View) -> tuple[str, dict[str, datetime] | None]:
@@ -150,9 +171,33 @@ def _question(statement: str, view: View) -> tuple[str, dict[str, datetime] | No
     return query.sql, query.parameters(view.as_of or view.clock())
 
 
+def _deliver(content: bytes, view: View) -> Path | None:
+    """Give an answer to where it goes; returns the file, if it went to one. A file serves for one answer."""
+    output, view.output = view.output, None
+    if output is None:
+        _write(content, binary=view.format in BINARY)
+    else:
+        _replace(output, content)
+    return output
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Put the whole file where it belongs, or nothing. It holds people's data, so nobody else may read it."""
+    partial = None
+    try:
+        handle, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(partial).replace(file)
+    except OSError as error:
+        if partial is not None:
+            Path(partial).unlink(missing_ok=True)
+        raise FileNotWrittenError(f"cannot write {file} ({error.strerror or type(error).__name__})") from None
+
+
 def _write(content: bytes, binary: bool) -> None:
     if binary and sys.stdout.isatty():
-        raise BinaryToTerminalError("this format is for a file: send it there with > answer")
+        raise BinaryToTerminalError("this format is for a file: --output FILE, or in the shell .output FILE")
     sys.stdout.flush()
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
@@ -202,6 +247,12 @@ def moment(text: str) -> datetime:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
+def _format_of(output: Path | None) -> str:
+    """The format that a file's ending names; for people where it names none."""
+    ending = "" if output is None else output.suffix.lstrip(".").lower()
+    return ending if ending in FORMATS else "table"
+
+
 def _known_format(name: str) -> str:
     if name not in FORMATS:
         raise ValueError(f"--format is one of {', '.join(FORMATS)}")
@@ -217,7 +268,7 @@ def _shell(analytics: Analytics, view: View) -> int:
     if not sys.stdin.isatty():
         return _conversation(analytics, view, _silent_input)
     _tell("read-only; .help shows what there is")
-    _complete(analytics)
+    _complete(analytics, view)
     _conversation(analytics, view, input)
     return ANSWERED
 
@@ -225,6 +276,7 @@ def _shell(analytics: Analytics, view: View) -> int:
 def _conversation(analytics: Analytics, view: View, read: Callable[[str], str]) -> int:
     code, pending = ANSWERED, ""
     while True:
+        view.pending = pending
         try:
             line = read("      …> " if pending else "wardstream> ")
         except KeyboardInterrupt:
@@ -281,6 +333,8 @@ def _command(analytics: Analytics, line: str, view: View) -> int:
             view.as_of = moment(rest) if rest.strip() else None
         elif word == ".format":
             view.format = _known_format(rest.strip())
+        elif word == ".output":
+            view.output = Path(rest.strip()).expanduser() if rest.strip() else None
         elif word == ".help":
             print(HELP)
         else:
@@ -290,22 +344,13 @@ def _command(analytics: Analytics, line: str, view: View) -> int:
     return ANSWERED
 
 
-def _complete(analytics: Analytics) -> None:
-    """Let Tab complete tables, columns and kept questions. Nothing typed is written to disk: it may name people."""
-    import readline
-
+def _complete(analytics: Analytics, view: View) -> None:
+    from infra.cli import completion
     from warehouse.named_queries import named_queries
 
-    columns = {column for schema in analytics.tables.values() for column in schema.names}
-    words = sorted({*analytics.tables, *columns, *(f"@{name}" for name in named_queries())})
-
-    def complete(text: str, state: int) -> str | None:
-        matching = [word for word in words if word.startswith(text)]
-        return matching[state] if state < len(matching) else None
-
-    readline.set_completer_delims(" \t\n,()=<>")
-    readline.set_completer(complete)
-    readline.parse_and_bind("tab: complete")
+    tables = {name: schema.names for name, schema in sorted(analytics.tables.items())}
+    words = completion.Vocabulary(tables, sorted(named_queries()), tuple(FORMATS))
+    completion.install(words, lambda: view.pending)
 
 
 def _silent_input(_prompt: str) -> str:

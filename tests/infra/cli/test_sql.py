@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -82,7 +83,7 @@ def test_a_refused_statement_is_shown_where_and_ends_in_one(settings: Settings, 
     ("asked", "says"),
     [
         ({"statement": "SELECT wrad FROM vitals"}, '"wrad" not found'),
-        ({"statement": "@nothing"}, "there are alert_latency"),
+        ({"statement": "@nothing"}, "alert_latency"),
     ],
 )
 def test_what_cannot_be_answered_ends_in_one(
@@ -103,6 +104,7 @@ def test_what_cannot_be_answered_ends_in_one(
         ({"statement": "SELECT 1", "named": "vitals_latest"}, "--named and a statement"),
         ({"statement": "SELECT 1", "format": "csv", "as_json": True}, "--format and --json"),
         ({"statement": "SELECT 1", "list_named": True}, "--list stands alone"),
+        ({"output": Path("answer.csv")}, "--output takes the answer to one question"),
     ],
 )
 def test_options_that_cannot_be_used_end_in_two_before_anything_is_asked(
@@ -202,6 +204,55 @@ def test_a_shell_tells_tables_and_kept_questions(settings: Settings, type_in, ca
     assert "\nvitals: event_id, subject_token," in out
     assert "@quality_gate\n" in out
     assert ".as-of T" in out
+
+
+# Files
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet", "arrow"])
+def test_an_answer_goes_whole_to_a_file_in_the_format_of_its_ending(settings: Settings, tmp_path, ending, capsys):
+    file = tmp_path / f"answer.{ending}"
+    file.write_text("the answer of yesterday")
+    assert sql(settings, "SELECT numeric_value FROM vitals ORDER BY ALL", output=file) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{file}: {file.stat().st_size:,} bytes" in err
+    assert file.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == [file]
+    read = {
+        "csv": lambda: [float(row["numeric_value"]) for row in csv.DictReader(file.open())],
+        "json": lambda: [row["numeric_value"] for row in json.loads(file.read_bytes())["rows"]],
+        "parquet": lambda: pq.read_table(file)["numeric_value"].to_pylist(),
+        "arrow": lambda: ipc.open_stream(file.read_bytes()).read_all()["numeric_value"].to_pylist(),
+    }
+    assert read[ending]() == [80.0, 90.0]
+
+
+def test_a_format_given_goes_before_a_files_ending(settings: Settings, tmp_path):
+    assert sql(settings, "SELECT 1 AS x", output=tmp_path / "answer.parquet", format="csv") == 0
+    assert (tmp_path / "answer.parquet").read_text() == "x\n1\n"
+
+
+def test_a_file_that_cannot_be_written_ends_in_one_and_leaves_nothing(settings: Settings, tmp_path, capsys):
+    (tmp_path / "taken.csv").mkdir()
+    for file in (tmp_path / "taken.csv", tmp_path / "nowhere" / "answer.csv"):
+        assert sql(settings, "SELECT 1 AS x", output=file) == 1
+        assert f"cannot write {file} (" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken.csv"]
+
+
+def test_a_statement_that_fails_leaves_the_file_as_it_was(settings: Settings, tmp_path):
+    file = tmp_path / "answer.csv"
+    file.write_text("the answer of yesterday")
+    assert sql(settings, "SELECT wrad FROM vitals", output=file) == 1
+    assert file.read_text() == "the answer of yesterday"
+
+
+def test_in_a_shell_a_file_serves_for_one_answer(settings: Settings, type_in, tmp_path, capsys):
+    type_in(".format csv", f".output {tmp_path / 'answer.csv'}", "SELECT 1 AS x;", "SELECT 2 AS y;")
+    assert sql(settings) == 0
+    assert (tmp_path / "answer.csv").read_text() == "x\n1\n"
+    assert capsys.readouterr().out == "y\n2\n"
 
 
 # Formats
