@@ -19,6 +19,7 @@ from pathlib import Path
 
 from infra.planning import contracts
 from infra.services.environment import environment_of
+from infra.simulator import hospital
 from infra.simulator.ledger import Ledger
 from infra.simulator.player import Pace, Player, PlayReceipt
 from infra.simulator.script import expected_alerts, plan_ward
@@ -30,7 +31,7 @@ from warehouse.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 VITALS = "device.vitals"
-STREAMS = (VITALS, "clinical.alerts", "clinical.alerts.withheld")
+STREAMS = (*hospital.STREAMS, "clinical.alerts", "clinical.alerts.withheld")
 MINUTE_MS = 60_000
 # Without compiled files each start would take 12 CPU seconds instead of 3.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -63,6 +64,13 @@ class Deployment:
         events = play_ward(seed, start_ms, minutes * MINUTE_MS, patients)
         return self.play(events, Pace(), expected_alerts=[asdict(alert) for alert in alerts])
 
+    def play_hospital(self, seed: int, minutes: int, patients: int) -> PlayReceipt:
+        """The whole ward, all streams, of the last `minutes`, sent as fast as it goes."""
+        start_ms = int(time.time() * 1000) - minutes * MINUTE_MS
+        alerts = expected_alerts(plan_ward(seed, start_ms, minutes * MINUTE_MS, patients))
+        events = hospital.play_hospital(seed, start_ms, minutes * MINUTE_MS, patients)
+        return self.play(events, Pace(), expected_alerts=[asdict(alert) for alert in alerts])
+
     def play_wards_until(self, over: threading.Event, seed: int, patients: int, rate: float, minutes: int = 10) -> None:
         """Wards of the last `minutes`, one after another at `rate` messages a second, the last one cut off.
 
@@ -77,10 +85,10 @@ class Deployment:
             self.play(itertools.takewhile(lambda _: not over.is_set(), events), Pace(rate=rate), expected_alerts=[])
 
     def play(self, events: Iterable[Event], pace: Pace, expected_alerts: list[dict]) -> PlayReceipt:
-        topic = self.settings.topic(VITALS)
+        topics = {stream: self.settings.topic(stream) for stream in hospital.STREAMS}
         path = self.settings.home / f"ledger-{len(self.ledgers)}.jsonl"
-        heading = {"stream": VITALS, "topic": topic, "title": path.name, "expected_alerts": expected_alerts}
-        player = Player(self.settings.kafka(), topic, Ledger(path, heading), pace, time.time, time.sleep)
+        heading = {"topics": topics, "title": path.name, "expected_alerts": expected_alerts}
+        player = Player(self.settings.kafka(), topics, Ledger(path, heading), pace, time.time, time.sleep)
         self.ledgers.append(path)
         return player.play(events)
 

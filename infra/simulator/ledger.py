@@ -5,9 +5,10 @@ Does not hold: Kafka (`player`) or any judgement; the oracle reads the same file
 
 One JSON object a line, of four kinds:
 
-- the heading, first: `{"ledger":1,"stream":…,"topic":…,"title":…,"expected_alerts":[…]}`;
-- a plan, durable **before** its message is handed to the producer: `{"n":…,"event_id":…,"patient":…,"kind":…,
-  "fate":…,"reason":…,"size":…,"sha256":…}`; `n` counts from 0; `size` is -1 for a tombstone; `sha256` is of the value;
+- the heading, first: `{"ledger":1,"title":…,"expected_alerts":[…], …}`;
+- a plan, durable **before** its message is handed to the producer: `{"n":…,"stream":…,"event_id":…,"patient":…,
+  "kind":…,"fate":…,"reason":…,"size":…,"sha256":…}`; `n` counts from 0; `size` is -1 for a tombstone; `sha256` is of
+  the value;
 - an outcome: `{"n":…,"result":"ok","partition":…,"offset":…}`, result `ok`, `failed` (Kafka does not have it) or
   `unknown`;
 - the end: `{"finished":true,"planned":…,"ok":…,"failed":…,"unknown":…}`.
@@ -78,7 +79,8 @@ def _plan_line(n: int, event: Event) -> str:
     patient = f'"{event.patient}"' if event.patient else "null"
     reason = f'"{event.reason}"' if event.reason else "null"
     size = -1 if event.value is None else len(value)
+    digest = hashlib.sha256(value).hexdigest()
     return (
-        f'{{"n":{n},"event_id":"{event.event_id}","patient":{patient},"kind":"{event.kind}","fate":"{event.fate}",'
-        f'"reason":{reason},"size":{size},"sha256":"{hashlib.sha256(value).hexdigest()}"}}'
+        f'{{"n":{n},"stream":"{event.stream}","event_id":"{event.event_id}","patient":{patient},'
+        f'"kind":"{event.kind}","fate":"{event.fate}","reason":{reason},"size":{size},"sha256":"{digest}"}}'
     )

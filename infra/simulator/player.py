@@ -1,7 +1,8 @@
 """Plays a sequence of events into Kafka at a chosen pace, and keeps the ledger of it.
 
 Holds: pacing, the producer, what a delivery report means.
-Does not hold: what is played (`ward`, `physionet`), nor the wall clock itself: clock and sleep are arguments.
+Does not hold: what is played (`ward`, `hospital`, `infra/loaders`), nor the wall clock itself: clock and sleep are
+arguments.
 """
 
 from __future__ import annotations
@@ -87,23 +88,23 @@ class PlayReceipt:
 
 
 class Player:
-    """Sends events to one topic and writes their ledger.
+    """Sends events to their streams' topics and writes their ledger.
 
-    `kafka` are librdkafka settings that win over `PRODUCER` (bootstrap.servers, security). `clock` gives seconds since
-    1970 UTC. Progress is read from `counts` by any thread.
+    `topics`: stream -> topic, or the one topic of all events. `kafka` are librdkafka settings that win over `PRODUCER`
+    (bootstrap.servers, security). `clock` gives seconds since 1970 UTC. Progress is read from `counts` by any thread.
     """
 
     def __init__(
         self,
         kafka: Mapping[str, object],
-        topic: str,
+        topics: str | Mapping[str, str],
         ledger: Ledger,
         pace: Pace,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self._producer = Producer({**PRODUCER, **kafka})
-        self._topic, self._ledger, self._pace = topic, ledger, pace
+        self._topics, self._ledger, self._pace = topics, ledger, pace
         self._clock, self._sleep = clock, sleep
 
     @property
@@ -156,9 +157,10 @@ class Player:
 
     def _produce(self, n: int, event: Event) -> None:
         report = partial(self._reported, n)
+        topic = self._topics if isinstance(self._topics, str) else self._topics[event.stream]
         while True:
             try:
-                self._producer.produce(self._topic, event.value, event.key, on_delivery=report)
+                self._producer.produce(topic, event.value, event.key, on_delivery=report)
                 return
             except BufferError:
                 self._producer.poll(0.1)

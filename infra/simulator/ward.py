@@ -1,7 +1,7 @@
-"""The ward as a sequence of Kafka messages: `play_ward` is a pure generator, the same for the same arguments.
+"""The ward's monitors as a sequence of Kafka messages, by a pure generator: the same for the same arguments.
 
 Holds: the ward's clock, what each monitor sends when, and when trouble strikes a message.
-Does not hold: Kafka, files, or the wall clock (`player`, `ledger`).
+Does not hold: Kafka, files, or the wall clock (`player`, `ledger`), nor any stream but the monitors' (`hospital`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from infra.simulator.physiology import (
 from infra.simulator.reading import Reading, encode
 from infra.simulator.script import MINUTE_MS, Patient, plan_ward
 
+VITALS = "device.vitals"
 TICK_MS = 1_000
 ROW, REJECT, DUPLICATE = "row", "reject", "duplicate"
 
@@ -41,6 +42,7 @@ class Event(NamedTuple):
         patient: the patient of the key; None for a device key.
         due_ms: ward time at which it is handed to Kafka, never before its predecessor's.
         fate: `row`, `reject` or `duplicate`; `reason` is the reject's reason.
+        stream: whose message it is.
     """
 
     key: bytes
@@ -51,6 +53,7 @@ class Event(NamedTuple):
     due_ms: int
     fate: str
     reason: str | None
+    stream: str = VITALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from .history import ALERTS, VITALS, WITHHELD
+from .history import OWN_TABLE, VITALS
 from .lake import LakePlace
 from .oracle import Places, examine
 
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     lake = LakePlace(
         args.catalog, args.namespace, args.s3_endpoint, args.s3_access_key, args.s3_secret_key, args.s3_region
     )
-    streams = (VITALS,) if args.vitals_only else (VITALS, ALERTS, WITHHELD)
+    streams = (VITALS,) if args.vitals_only else tuple(OWN_TABLE)
     topics = {name: args.topic_prefix + name for name in streams}
     if args.vitals_topic:
         topics[VITALS] = args.vitals_topic
@@ -42,7 +42,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bootstrap", default=environment("WARDSTREAM_KAFKA_BOOTSTRAP"), help="Kafka")
     parser.add_argument("--topic-prefix", default=environment("WARDSTREAM_TOPIC_PREFIX", ""))
     parser.add_argument("--vitals-topic", help="where it is not the prefix and device.vitals")
-    parser.add_argument("--vitals-only", action="store_true", help="leave the alerts' topics and tables alone")
+    parser.add_argument("--vitals-only", action="store_true", help="leave all other topics and tables alone")
     parser.add_argument("--catalog", default=environment("WARDSTREAM_CATALOG_URI"), help="catalog URI")
     parser.add_argument("--namespace", default=environment("WARDSTREAM_NAMESPACE", "wardstream"))
     parser.add_argument("--s3-endpoint", default=environment("WARDSTREAM_S3_ENDPOINT"))

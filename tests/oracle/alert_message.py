@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from .reading import Unreadable, micros
+from .message import Unreadable, micros
 
 _MOMENT, _WORDS = pa.timestamp("us", "UTC"), pa.list_(pa.string())
 TOLD_AS_IT_IS = {

@@ -16,14 +16,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import adt_event, lab_result, medication_event, reading
 from . import alerts as offline
 from .alert_message import ALERT_SCHEMA
 from .history import (
+    ADMISSIONS,
     ALERTS,
     DUPLICATES,
+    LABS,
+    MEDICATION,
     OWN_TABLE,
     REJECTS,
+    SENT_STREAMS,
     VITALS,
+    WEARABLES,
     WITHHELD,
     History,
     LakeTable,
@@ -67,9 +73,8 @@ def check(history: History) -> list[Finding]:
     findings = [*_check_readable(history), *_unknown_topics(history)]
     for stream in history.streams.values():
         findings += _check_stream(history, stream)
+    findings += [*_check_tokens(history), *_check_copartition(history), *check_sent(history), *_check_fates(history)]
     if VITALS in history.streams:
-        findings += check_sent(history)
-        findings += _check_fates(history)
         findings += _check_summary(history)
     if {VITALS, ALERTS, WITHHELD} <= history.streams.keys():
         findings += _check_alerts(history)
@@ -212,26 +217,36 @@ def _repetitions(history: History, stream: Stream) -> tuple[np.ndarray, np.ndarr
     _, firsts, inverse = np.unique(number, return_index=True, return_inverse=True)
     first[at] = at[firsts[inverse]]
     appended = log["appended"].cast(pa.int64()).to_numpy()
-    within = appended - appended[np.maximum(first, 0)] <= history.horizon_us
+    within = appended - appended[np.maximum(first, 0)] <= history.horizon_of(stream.name)
     return first, valid & (first != np.arange(len(log))) & within
 
 
 def _event_column(stream: Stream) -> str:
-    return "event_id" if stream.name == VITALS else "alert_id"
+    return "event_id" if stream.name in SENT_STREAMS else "alert_id"
 
 
 # ------------------------------------------------------------------------------------------------------------- content
 
-_SAME_IN_VITALS = (
-    "event_id", "device_id", "ward", "code", "numeric_value", "text_value", "unit", "quality_flag", "event_time",
-    "received_at", "seq",
-)  # fmt: skip
-_SAME_IN_ALERTS = tuple(name for name in ALERT_SCHEMA.names if name not in ("fault", "patient_id", "withheld_because"))
-_SAME = {VITALS: _SAME_IN_VITALS, ALERTS: _SAME_IN_ALERTS, WITHHELD: (*_SAME_IN_ALERTS, "withheld_because")}
+_NOT_IN_ROWS = ("fault", "patient_id", "withheld_because", "unknown_size")
+
+
+def _columns_of(schema: pa.Schema) -> tuple[str, ...]:
+    return tuple(name for name in schema.names if name not in _NOT_IN_ROWS)
+
+
+_SAME = {
+    VITALS: _columns_of(reading.ROW_SCHEMA),
+    WEARABLES: _columns_of(reading.ROW_SCHEMA),
+    LABS: _columns_of(lab_result.ROW_SCHEMA),
+    ADMISSIONS: _columns_of(adt_event.ROW_SCHEMA),
+    MEDICATION: _columns_of(medication_event.ROW_SCHEMA),
+    ALERTS: _columns_of(ALERT_SCHEMA),
+    WITHHELD: (*_columns_of(ALERT_SCHEMA), "withheld_because"),
+}
 
 
 def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
-    """A row says what the message at its position says, and a token stands for one patient and no other."""
+    """A row says what the message at its position says, and who has no patient has no token."""
     at = placed.row_at
     rows = placed.rows.filter(pa.array(at >= 0))
     said = stream.log.take(pa.array(at[at >= 0]))
@@ -242,6 +257,8 @@ def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
         yield _found(
             "misattributed", ~_equal(rows[name], said[name]), f"{stream.name}: {name} is not the message's", where
         )
+    if stream.name in SENT_STREAMS:
+        yield from _check_unknown_fields(stream.name, rows, said)
     for name, part, part_at in (
         (REJECTS, placed.rejects, placed.reject_at),
         (DUPLICATES, placed.duplicates, placed.duplicate_at),
@@ -254,45 +271,113 @@ def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
     said = stream.log.take(pa.array(placed.duplicate_at[placed.duplicate_at >= 0]))
     told = placed.duplicates.filter(pa.array(placed.duplicate_at >= 0))["event_id"]
     yield _found("misattributed", ~_equal(told, said[_event_column(stream)]), f"{stream.name}: event id of a duplicate")
-    yield from _check_tokens(stream, placed)
+    yield from _check_absent_tokens(stream, placed)
+
+
+SEALING = 28
+"""Bytes that AES-256-GCM adds: a nonce of twelve before, a tag of sixteen behind."""
+
+
+def _check_unknown_fields(name: str, rows: pa.Table, said: pa.Table) -> Iterator[Finding]:
+    """What the contract does not know of a message is in its row, sealed for whose it is, and nowhere else."""
+    size = pc.subtract(pc.binary_length(rows["unknown_fields"].cast(pa.binary())), SEALING)
+    where = row_positions(rows)
+    told = said["unknown_size"].cast(pa.int32())
+    yield _found("misattributed", ~_equal(size.cast(pa.int32()), told), f"{name}: fields that nobody knows", where)
+    days = pc.binary_join_element_wise("day:", pc.strftime(rows["kafka_time"], "%Y-%m-%d"), "")
+    owner = pc.if_else(pc.is_valid(_plain(said["person"])), "person", days)
+    under = pc.if_else(pc.is_valid(told), owner, pa.scalar(None, pa.string()))
+    wrong = ~_equal(rows["unknown_sealed_under"], under)
+    yield _found("misattributed", wrong, f"{name}: whose key seals the fields that nobody knows", where)
 
 
 def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
     """bool[n]: same value or both null; numbers to a relative 1e-9, since units are converted."""
     one, other = (_plain(column) for column in (one, other))
     both_null = pc.and_(pc.is_null(one), pc.is_null(other))
+    if pa.types.is_list(one.type):
+        return _equal_waves(one, other)
     if pa.types.is_floating(one.type):
-        close = pc.less_equal(pc.abs(pc.subtract(one, other)), pc.add(pc.multiply(pc.abs(other), 1e-9), 1e-9))
-        return pc.or_(both_null, pc.fill_null(close, False)).to_numpy()
+        return pc.or_(both_null, pc.fill_null(_close(one, other), False)).to_numpy()
     return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False)).to_numpy()
+
+
+def _close(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.less_equal(pc.abs(pc.subtract(one, other)), pc.add(pc.multiply(pc.abs(other), 1e-9), 1e-9))
+
+
+def _equal_waves(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
+    """bool[n]: both null, or lists of the same length with the same numbers in them."""
+    lengths = [pc.fill_null(pc.list_value_length(column), -1).to_numpy() for column in (one, other)]
+    equal = lengths[0] == lengths[1]
+    alike = pa.array(equal)
+    mine, told = (pa.chunked_array([column.filter(alike).combine_chunks().flatten()]) for column in (one, other))
+    rows = np.repeat(np.flatnonzero(equal), np.maximum(lengths[0][equal], 0))
+    equal[rows[~pc.fill_null(_close(mine, told), False).to_numpy()]] = False
+    return equal
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        if pa.types.is_floating(column.type.value_type):
+            return column.cast(pa.list_(pa.float64()))
         return pc.binary_join(column.cast(pa.list_(pa.string())), "\x1f")
     return column.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(column.type) else column
 
 
-def _check_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:
-    """One token a patient, one patient a token, in rows, rejects and duplicates together; a device has none."""
-    pairs = []
+def _check_absent_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """A patient has a token, a device has none; a reject may leave it out where whose it is is in doubt."""
     for rows, at, may_be_absent in (
         (placed.rows, placed.row_at, False),
         (placed.rejects, placed.reject_at, True),
         (placed.duplicates, placed.duplicate_at, False),
     ):
-        tokens = _plain(rows["subject_token"]).filter(pa.array(at >= 0))
-        persons = _plain(stream.log["person"]).take(pa.array(at[at >= 0]))
+        tokens, persons = _tokens_and_persons(stream, rows, at)
         absent, nobody = pc.is_null(tokens).to_numpy(), pc.is_null(persons).to_numpy()
         bad = (~absent & nobody) if may_be_absent else (absent != nobody)
         yield _found("misattributed", bad, f"{stream.name}: token without a patient, or patient without a token")
-        pairs.append(pa.table({"token": tokens, "person": persons}).drop_null())
+
+
+def _tokens_and_persons(stream: Stream, rows: pa.Table, at: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The tokens of a table's rows and the patients of their messages' keys."""
+    tokens = _plain(rows["subject_token"]).filter(pa.array(at >= 0))
+    return tokens, _plain(stream.log["person"]).take(pa.array(at[at >= 0]))
+
+
+def _check_tokens(history: History) -> Iterator[Finding]:
+    """One token a patient, one patient a token, in rows, rejects and duplicates of all streams together."""
+    pairs = []
+    for stream in history.streams.values():
+        if OWN_TABLE[stream.name] in history.tables:
+            placed = _placed(history, stream)
+            for rows, at in (
+                (placed.rows, placed.row_at),
+                (placed.rejects, placed.reject_at),
+                (placed.duplicates, placed.duplicate_at),
+            ):
+                tokens, persons = _tokens_and_persons(stream, rows, at)
+                pair = pa.table({"token": tokens, "person": persons}).drop_null()
+                pairs.append(pair.group_by(["token", "person"]).aggregate([]))
+    if not pairs:
+        return
     distinct = pa.concat_tables(pairs).group_by(["token", "person"]).aggregate([])
     for name, what in (("token", "one token for several patients"), ("person", "several tokens for one patient")):
-        surplus = len(distinct) - len(distinct[name].unique())
-        yield Finding("misattributed", surplus, f"{stream.name}: {what}")
+        yield Finding("misattributed", len(distinct) - len(distinct[name].unique()), what)
+
+
+def _check_copartition(history: History) -> Iterator[Finding]:
+    """A patient has the same partition in every stream that the outside world sends."""
+    streams = [stream for name, stream in history.streams.items() if name in SENT_STREAMS]
+    pairs = [
+        pa.table({"person": _plain(stream.log["person"]), "partition": stream.log["partition"]}).drop_null()
+        for stream in streams
+    ]
+    if len(pairs) > 1:
+        distinct = pa.concat_tables(pairs).group_by(["person", "partition"]).aggregate([])
+        surplus = len(distinct) - len(distinct["person"].unique())
+        yield Finding("disordered", surplus, "one patient in different partitions of different streams")
 
 
 def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
@@ -312,28 +397,36 @@ def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
 
 
 def check_sent(history: History) -> list[Finding]:
-    """Everything sent is in Kafka and nothing else is: ledgers against the log alone, without any lake."""
+    """Everything sent is in Kafka and nothing else is: ledgers against the logs alone, without any lake."""
     if not history.ledgers:
         return []
-    log = log_positions(history.streams[VITALS].log)
-    sent, at = _sent_at(history)
-    result = _plain(sent["result"])
-    nobodys = np.ones(len(log), bool)
-    nobodys[at[at >= 0]] = False
-    findings = [
-        _found("lost", pc.equal(result, OK).to_numpy() & (at < 0), "acknowledged by Kafka, but not in it"),
-        _found("phantom", pc.equal(result, FAILED).to_numpy() & (at >= 0), "in Kafka although its sending failed"),
-        _found("phantom", nobodys, "in Kafka, but in no ledger", log),
-        *_check_bytes(history.streams[VITALS], *_arrived(sent, at)),
-        *_check_order(*_arrived(sent, at), log),
-    ]
+    sent_streams = [stream for name, stream in history.streams.items() if name in SENT_STREAMS]
+    findings = [finding for stream in sent_streams for finding in _check_sent_to(history, stream)]
     return [finding for finding in findings if finding.count]
 
 
-def _sent_at(history: History) -> tuple[pa.Table, np.ndarray]:
-    """All ledgers' messages, and the index of each in the log of vitals (-1: not there)."""
-    stream = history.streams[VITALS]
+def _check_sent_to(history: History, stream: Stream) -> list[Finding]:
+    log = log_positions(stream.log)
+    sent, at = _sent_at(history, stream)
+    result = _plain(sent["result"])
+    nobodys = np.ones(len(log), bool)
+    nobodys[at[at >= 0]] = False
+    name = stream.name
+    return [
+        _found("lost", pc.equal(result, OK).to_numpy() & (at < 0), f"{name}: acknowledged by Kafka, but not in it"),
+        _found(
+            "phantom", pc.equal(result, FAILED).to_numpy() & (at >= 0), f"{name}: in Kafka though its sending failed"
+        ),
+        _found("phantom", nobodys, f"{name}: in Kafka, but in no ledger", log),
+        *_check_bytes(stream, *_arrived(sent, at)),
+        *_check_order(name, *_arrived(sent, at), log),
+    ]
+
+
+def _sent_at(history: History, stream: Stream) -> tuple[pa.Table, np.ndarray]:
+    """All ledgers' messages of a stream, and the index of each in its log (-1: not there)."""
     sent = pa.concat_tables([ledger.sent for ledger in history.ledgers]).unify_dictionaries()
+    sent = sent.filter(pc.equal(_plain(sent["stream"]), stream.name)).combine_chunks()
     return sent, _resolve(sent, stream, log_positions(stream.log))
 
 
@@ -344,9 +437,9 @@ def _arrived(sent: pa.Table, at: np.ndarray) -> tuple[pa.Table, np.ndarray]:
 def _check_bytes(stream: Stream, sent: pa.Table, at: np.ndarray) -> Iterator[Finding]:
     where = log_positions(stream.log)[at]
     same = pc.equal(sent["digest"], stream.log["digest"].take(pa.array(at))).to_numpy()
-    yield _found("misattributed", ~same, "Kafka has other bytes than were sent", where)
+    yield _found("misattributed", ~same, f"{stream.name}: Kafka has other bytes than were sent", where)
     same = _equal(sent["patient"], stream.log["person"].take(pa.array(at)))
-    yield _found("misattributed", ~same, "Kafka has another key than was sent", where)
+    yield _found("misattributed", ~same, f"{stream.name}: Kafka has another key than was sent", where)
 
 
 def _resolve(sent: pa.Table, stream: Stream, log: np.ndarray) -> np.ndarray:
@@ -370,24 +463,38 @@ def _resolve(sent: pa.Table, stream: Stream, log: np.ndarray) -> np.ndarray:
 
 def _check_fates(history: History) -> Iterator[Finding]:
     """Row, reject for the reason told, or duplicate. Which of two equal messages is the first only Kafka decides."""
-    if not history.ledgers:
-        return
-    stream = history.streams[VITALS]
-    sent, at = _arrived(*_sent_at(history))
+    if history.ledgers:
+        for name, stream in history.streams.items():
+            if name in SENT_STREAMS:
+                yield from _check_fates_of(history, stream)
+
+
+def _check_fates_of(history: History, stream: Stream) -> Iterator[Finding]:
+    sent, at = _arrived(*_sent_at(history, stream))
     placed = _placed(history, stream)
     fates, log = placed.fates()[at], placed.log[at]
     must_reject = pc.equal(_plain(sent["fate"]), "reject").to_numpy()
-    yield _found("misjudged", must_reject & (fates != REJECT) & (fates != NOWHERE), "was to be rejected", log)
-    yield _found("misjudged", ~must_reject & (fates == REJECT), "was not to be rejected", log)
+    yield _found(
+        "misjudged", must_reject & (fates != REJECT) & (fates != NOWHERE), f"{stream.name}: was to be rejected", log
+    )
+    yield _found("misjudged", ~must_reject & (fates == REJECT), f"{stream.name}: was not to be rejected", log)
     _, repeated = _repetitions(history, stream)
-    yield _found("misjudged", ~must_reject & (fates == DUPLICATE) & ~repeated[at], "was not to be a duplicate", log)
+    yield _found(
+        "misjudged",
+        ~must_reject & (fates == DUPLICATE) & ~repeated[at],
+        f"{stream.name}: was not to be a duplicate",
+        log,
+    )
     reasons = np.full(len(placed.log), -1, np.int64)
     known = placed.reject_at >= 0
     words = pc.unique(pa.concat_arrays([_whole(placed.rejects["reason"]), _whole(sent["reason"])])).drop_null()
     reasons[placed.reject_at[known]] = pc.index_in(_plain(placed.rejects["reason"]), words).to_numpy()[known]
     told = pc.fill_null(pc.index_in(_plain(sent["reason"]), words), -1).to_numpy()
     yield _found(
-        "misjudged", (fates == REJECT) & must_reject & (reasons[at] != told), "rejected for another reason", log
+        "misjudged",
+        (fates == REJECT) & must_reject & (reasons[at] != told),
+        f"{stream.name}: rejected for another reason",
+        log,
     )
 
 
@@ -395,15 +502,15 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return _plain(column).combine_chunks()
 
 
-def _check_order(sent: pa.Table, at: np.ndarray, log: np.ndarray) -> Iterator[Finding]:
+def _check_order(name: str, sent: pa.Table, at: np.ndarray, log: np.ndarray) -> Iterator[Finding]:
     """A patient's messages stand in one partition and in the order of their sending."""
     patient = pc.fill_null(sent["patient"].combine_chunks().indices, -1).to_numpy()
     mine = np.flatnonzero(patient >= 0)
     order = mine[np.argsort(patient[mine], kind="stable")]
     same = np.diff(patient[order]) == 0
     place = log[at[order]]
-    yield _found("disordered", same & (np.diff(place) <= 0), "one patient's messages out of order", place[1:])
-    yield _found("disordered", same & (np.diff(place >> 48) != 0), "one patient in two partitions", place[1:])
+    yield _found("disordered", same & (np.diff(place) <= 0), f"{name}: one patient's messages out of order", place[1:])
+    yield _found("disordered", same & (np.diff(place >> 48) != 0), f"{name}: one patient in two partitions", place[1:])
 
 
 def _check_summary(history: History) -> Iterator[Finding]:

@@ -16,7 +16,20 @@ import pyarrow as pa
 from .ledger import Ledger, Summary
 
 VITALS, ALERTS, WITHHELD = "device.vitals", "clinical.alerts", "clinical.alerts.withheld"
-OWN_TABLE = {VITALS: "vitals", ALERTS: "alerts", WITHHELD: "alerts_withheld"}
+WEARABLES, LABS, ADMISSIONS, MEDICATION = "iot.patient", "lab.results", "adt.events", "medication.events"
+OWN_TABLE = {
+    VITALS: "vitals",
+    WEARABLES: "wearables",
+    LABS: "labs",
+    ADMISSIONS: "adt_events",
+    MEDICATION: "medication_events",
+    ALERTS: "alerts",
+    WITHHELD: "alerts_withheld",
+}
+SENT_STREAMS = (VITALS, WEARABLES, LABS, ADMISSIONS, MEDICATION)
+"""What the outside world sends, keyed by the patient; in all of them a patient has the same partition."""
+HORIZONS_S = {WEARABLES: 604_800, LABS: 2_592_000, ADMISSIONS: 2_592_000, MEDICATION: 2_592_000}
+"""How far apart two messages of one event may be, where it is not `History.horizon_us`."""
 REJECTS, DUPLICATES = "rejects", "duplicates"
 
 Vector = dict[str, dict[int, int]]
@@ -32,7 +45,7 @@ class Stream:
         ends: partition -> (first offset, next offset).
         log: one row a message, sorted by partition and offset: `partition` int32, `offset` int64, `appended`
             timestamp[us, UTC], `person` (patient of the key, null for a device's), `digest` (sha256 of the value),
-            `size`, and what the message says: the columns of `reading.ROW_SCHEMA` or `alert_message.ALERT_SCHEMA`.
+            `size`, and what the message says: the columns of its reader's schema (`reading`, `lab_result` and so on).
     """
 
     name: str
@@ -60,7 +73,8 @@ class History:
     """What the ledger, Kafka, the lake and DuckDB each say.
 
     `streams` and `tables` by name; a stream that was not collected is not judged. `ledgers` in the order of playing.
-    `horizon_us`: how far apart by Kafka time two messages of one event may be and still have to be told as duplicates.
+    `horizon_us`: how far apart by Kafka time two messages of one event may be and still have to be told as duplicates
+    (`HORIZONS_S` for some streams).
     """
 
     streams: dict[str, Stream]
@@ -68,6 +82,10 @@ class History:
     ledgers: tuple[Ledger, ...] = ()
     summary: Summary | None = None
     horizon_us: int = 172_800 * 1_000_000
+
+    def horizon_of(self, stream: str) -> int:
+        """Microseconds."""
+        return HORIZONS_S[stream] * 1_000_000 if stream in HORIZONS_S else self.horizon_us
 
 
 def positions(partitions: pa.ChunkedArray, offsets: pa.ChunkedArray) -> np.ndarray:

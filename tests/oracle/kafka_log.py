@@ -1,7 +1,7 @@
 """Reads whole topics: every message between a partition's first and next offset, and Kafka's own word on both.
 
 Holds: the consumer and the columns of a log.
-Does not hold: what a message means (`reading`, `alert_message`).
+Does not hold: what a message means (`message` and the readers of each stream).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, 
 from confluent_kafka.admin import AdminClient
 
 from .history import Stream
-from .reading import PATIENT_KEY
+from .message import PATIENT_KEY
 
 Reader = Callable[[Sequence[bytes | None], Sequence[bytes | None], np.ndarray], pa.Table]
 

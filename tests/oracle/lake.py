@@ -25,7 +25,8 @@ VECTOR_KEY = "wardstream.offsets"
 
 REPEATING = frozenset(
     ("subject_token", "device_id", "ward", "code", "text_value", "unit", "quality_flag", "topic_id", "stream", "stage",
-     "reason", "rule", "rule_version", "severity", "withheld_because", "sealed_under")
+     "reason", "rule", "rule_version", "severity", "withheld_because", "sealed_under", "unknown_sealed_under", "status",
+     "comparator", "lab", "type", "bed", "sex", "stay_id", "action", "route")
 )  # fmt: skip
 UNREAD = frozenset(("sealed_payload", "detail"))
 

@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+_UNNAMED = "device.vitals"
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
 
 _LINES = pa.schema(
     [
         ("n", pa.int64()),
+        ("stream", pa.string()),
         ("event_id", pa.string()),
         ("patient", pa.string()),
         ("kind", pa.string()),
@@ -36,6 +38,7 @@ _LINES = pa.schema(
 
 SENT_SCHEMA = pa.schema(
     [
+        ("stream", pa.dictionary(pa.int32(), pa.string())),
         ("event_id", pa.string()),
         ("patient", pa.dictionary(pa.int32(), pa.string())),
         ("kind", pa.dictionary(pa.int32(), pa.string())),
@@ -47,7 +50,8 @@ SENT_SCHEMA = pa.schema(
         ("offset", pa.int64()),
     ]
 )
-"""One row a planned message in the order of sending; `partition` and `offset` are -1 where no report named them."""
+"""One row a planned message in the order of sending; `stream` is `device.vitals` where the ledger names none;
+`partition` and `offset` are -1 where no report named them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,9 @@ def _joined(planned: pa.Table, ended: pa.Table) -> pa.Table:
     for name, kind in (("partition", np.int32), ("offset", np.int64)):
         places[name] = np.full(len(planned), -1, kind)
         places[name][at] = pc.fill_null(ended[name], -1).to_numpy()
+    streams = pc.fill_null(planned["stream"], _UNNAMED).combine_chunks().dictionary_encode()
     columns = {
+        "stream": streams,
         "event_id": planned["event_id"],
         **{name: planned[name].combine_chunks().dictionary_encode() for name in ("patient", "kind", "fate", "reason")},
         "digest": _digests(planned["sha256"]),

@@ -10,15 +10,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .adt_event import read_admissions
 from .alert_message import read_alerts
 from .checks import HEADINGS, Finding, check
-from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, VITALS, WITHHELD, History
+from .history import (
+    ADMISSIONS,
+    ALERTS,
+    DUPLICATES,
+    LABS,
+    MEDICATION,
+    OWN_TABLE,
+    REJECTS,
+    VITALS,
+    WEARABLES,
+    WITHHELD,
+    History,
+)
 from .kafka_log import read_topic
+from .lab_result import read_results
 from .lake import LakePlace, read_lake
 from .ledger import read_ledger, read_summary
-from .reading import read_messages
+from .medication_event import read_medication
+from .reading import read_messages, read_wearables
 
-READERS = {VITALS: read_messages, ALERTS: read_alerts, WITHHELD: read_alerts}
+READERS = {
+    VITALS: read_messages,
+    WEARABLES: read_wearables,
+    LABS: read_results,
+    ADMISSIONS: read_admissions,
+    MEDICATION: read_medication,
+    ALERTS: read_alerts,
+    WITHHELD: read_alerts,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from .alert_message import ALERT_SCHEMA, read_alerts
 from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, VITALS, WITHHELD, History, LakeTable, Stream
 from .kafka_log import log_table
 from .ledger import SENT_SCHEMA, Ledger
+from .oracle import READERS
+from .perfect_streams import SEALED, Told, row_columns, told_by_stream
 from .reading import read_messages
 
 START_MS = 1_795_000_000_000
 DELAY_MS = 700
-TOPIC_IDS = {VITALS: "topic-vitals", ALERTS: "topic-alerts", WITHHELD: "topic-withheld"}
+TOPIC_IDS = {name: f"topic-{name}" for name in OWN_TABLE}
 PARTITIONS = 2
 UTC_US = pa.timestamp("us", "UTC")
 
@@ -131,8 +133,14 @@ def perfect_history() -> History:
         streams[name] = _alert_stream(name, mine, persons, readings)
         table = OWN_TABLE[name]
         tables[table] = _lake_table(table, _alert_rows(streams[name]), streams[name])
-    tables[REJECTS] = _lake_table(REJECTS, _reject_rows(told, offsets), *streams.values())
-    tables[DUPLICATES] = _lake_table(DUPLICATES, _duplicate_rows(told, offsets), *streams.values())
+    rejects, duplicates = _reject_rows(told, offsets), _duplicate_rows(told, offsets)
+    for name, others in told_by_stream().items():
+        streams[name] = _other_stream(name, others)
+        tables[OWN_TABLE[name]] = _lake_table(OWN_TABLE[name], _other_rows(name, others), streams[name])
+        rejects = pa.concat_tables([rejects, _other_rejects(others, rejects.schema)])
+        duplicates = pa.concat_tables([duplicates, _other_duplicates(others, duplicates.schema)])
+    tables[REJECTS] = _lake_table(REJECTS, rejects, *streams.values())
+    tables[DUPLICATES] = _lake_table(DUPLICATES, duplicates, *streams.values())
     return History(streams, tables, (_ledger(told, offsets),))
 
 
@@ -184,6 +192,8 @@ def _vitals_table(rows: list[tuple[Fact, int]]) -> pa.Table:
     schema = pa.schema(
         [(name, pa.string()) for name in strings]
         + [("numeric_value", pa.float64()), ("event_time", UTC_US), ("received_at", UTC_US), ("seq", pa.int64())]
+        + [("samples", pa.list_(pa.float64())), ("period_ms", pa.float64())]
+        + SEALED
         + _PLACE
     )
     return pa.Table.from_pylist([_row(fact, offset) for fact, offset in rows], schema)
@@ -270,15 +280,68 @@ def _alert_rows(stream: Stream) -> pa.Table:
 def _ledger(told: list[Fact], offsets: dict[int, int]) -> Ledger:
     rows = [
         {
-            "event_id": fact.event_id, "patient": fact.person, "kind": "reading", "fate": fact.fate,
+            "stream": VITALS, "event_id": fact.event_id, "patient": fact.person, "kind": "reading", "fate": fact.fate,
             "reason": fact.reason, "digest": hashlib.sha256(fact.message()).digest(), "result": "ok",
             "partition": fact.partition, "offset": offsets[fact.number],
         }
         for fact in told
     ]  # fmt: skip
+    rows += [
+        {
+            "stream": other.stream, "event_id": other.event_id, "patient": other.person, "kind": "message",
+            "fate": other.fate, "reason": other.reason, "digest": hashlib.sha256(other.message()).digest(),
+            "result": "ok", "partition": other.partition, "offset": other.offset,
+        }
+        for others in told_by_stream().values()
+        for other in others
+    ]  # fmt: skip
     plain = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SENT_SCHEMA])
     sent = pa.Table.from_pylist(rows, plain)
     return Ledger({"expected_alerts": []}, encoded(sent), True)
+
+
+def _other_stream(name: str, told: list[Told]) -> Stream:
+    appended_us = np.array([each.appended_ms * 1000 for each in told])
+    places = [each.partition for each in told], [each.offset for each in told]
+    raw = [each.key() for each in told], [each.message() for each in told]
+    log = log_table(*places, appended_us, *raw, READERS[name])
+    log = log.sort_by([("partition", "ascending"), ("offset", "ascending")])
+    return Stream(name, TOPIC_IDS[name], _ends(log), log)
+
+
+def _other_place(told: Told) -> dict[str, Any]:
+    return {
+        "topic_id": TOPIC_IDS[told.stream],
+        "kafka_partition": told.partition,
+        "kafka_offset": told.offset,
+        "kafka_time": told.appended_ms * 1000,
+    }
+
+
+def _other_rows(name: str, told: list[Told]) -> pa.Table:
+    rows = [each.row() | _other_place(each) for each in told if each.fate == "row"]
+    return pa.Table.from_pylist(rows, pa.schema([*row_columns(name), *_PLACE]))
+
+
+def _other_rejects(told: list[Told], schema: pa.Schema) -> pa.Table:
+    rows = [
+        {"stream": each.stream, "reason": each.reason, "subject_token": each.token, "size_bytes": len(each.message())}
+        | _other_place(each)
+        for each in told
+        if each.fate == "reject"
+    ]
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _other_duplicates(told: list[Told], schema: pa.Schema) -> pa.Table:
+    rows = [
+        {"stream": each.stream, "event_id": each.event_id, "subject_token": each.token}
+        | {"first_offset": told[each.repeats].offset}
+        | _other_place(each)
+        for each in told
+        if each.repeats is not None
+    ]
+    return pa.Table.from_pylist(rows, schema)
 
 
 def encoded(sent: pa.Table) -> pa.Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,22 @@ import pyarrow.compute as pc
 import pytest
 
 from . import alerts as offline
-from .history import ALERTS, DUPLICATES, REJECTS, VITALS, WITHHELD, History, LakeTable, Stream
+from .history import (
+    ADMISSIONS,
+    ALERTS,
+    DUPLICATES,
+    LABS,
+    MEDICATION,
+    OWN_TABLE,
+    REJECTS,
+    SENT_STREAMS,
+    VITALS,
+    WEARABLES,
+    WITHHELD,
+    History,
+    LakeTable,
+    Stream,
+)
 from .ledger import SENT_SCHEMA, Summary
 from .oracle import judge
 from .perfect import TOPIC_IDS, perfect_history
@@ -35,8 +51,15 @@ def test_a_history_without_fault_passes(perfect: History) -> None:
 
 def test_the_perfect_history_holds_every_kind_of_fate(perfect: History) -> None:
     """Else the tampering below would tamper with nothing."""
-    assert all(len(perfect.tables[name].rows) for name in ("vitals", "alerts", "alerts_withheld", REJECTS, DUPLICATES))
+    assert all(len(table.rows) for table in perfect.tables.values())
+    assert perfect.tables.keys() == {*OWN_TABLE.values(), REJECTS, DUPLICATES}
+    for name in (REJECTS, DUPLICATES):
+        streams = perfect.tables[name].rows["stream"].to_pylist()
+        assert set(streams) >= set(SENT_STREAMS)
     assert perfect.tables["vitals"].rows["subject_token"].null_count
+    for stream in (WEARABLES, LABS, ADMISSIONS, MEDICATION):
+        sealed = perfect.tables[OWN_TABLE[stream]].rows["unknown_sealed_under"]
+        assert 0 < sealed.null_count < len(sealed)
 
 
 # ------------------------------------------------------------------------------------------------ ways of tampering
@@ -109,6 +132,17 @@ def _set(i: int, **cells: object) -> Callable[[pa.Table], pa.Table]:
         return rows
 
     return change
+
+
+def _retold(name: str, change: Callable[[Any], object]) -> Callable[[pa.Table], pa.Table]:
+    """Every value of a column changed."""
+
+    def retell(rows: pa.Table) -> pa.Table:
+        values = [None if value is None else change(value) for value in rows[name].to_pylist()]
+        column = pa.chunked_array([values], rows.schema.field(name).type)
+        return rows.set_column(rows.schema.get_field_index(name), name, column)
+
+    return retell
 
 
 def _later(i: int, name: str, microseconds: int) -> Callable[[pa.Table], pa.Table]:
@@ -269,9 +303,13 @@ def _without_partition(name: str, stream: str) -> Callable[[History], History]:
     return lambda history: _table(history, name, change)
 
 
-FED = {"vitals": (VITALS,), "alerts": (ALERTS,), "alerts_withheld": (WITHHELD,)}
-FED |= dict.fromkeys((REJECTS, DUPLICATES), (VITALS, ALERTS, WITHHELD))
+FED: dict[str, tuple[str, ...]] = {table: (stream,) for stream, table in OWN_TABLE.items()}
+FED |= dict.fromkeys((REJECTS, DUPLICATES), tuple(OWN_TABLE))
 A_BYTE = {
+    "wearables": {"device_id": "CGM-2"},
+    "labs": {"order_id": "L-O"},
+    "adt_events": {"bed": "O1"},
+    "medication_events": {"route": "lV"},
     "vitals": {"event_id": "30?"},
     "alerts": {"reasons": ["one", "anather"]},
     "alerts_withheld": {"withheld_because": "cool_dowm"},
@@ -345,6 +383,54 @@ def _each_alert_topic() -> dict[str, tuple[str, Callable[[History], History]]]:
 
 
 TAMPERINGS |= _each_place()
+TAMPERINGS |= {
+    "a wave's sample off": ("misattributed", _rows("wearables", _set(0, samples=[0.1001, -0.05]))),
+    "a wave not converted": ("misattributed", _rows("wearables", _set(0, samples=[100.0, -50.0]))),
+    "a wave cut short": ("misattributed", _rows("wearables", _set(0, samples=[0.1]))),
+    "a wave lost": ("misattributed", _rows("wearables", _set(0, samples=None))),
+    "another period": ("misattributed", _rows("wearables", _set(0, period_ms=8.0))),
+    "glucose not converted": ("misattributed", _rows("wearables", _set(1, numeric_value=6.0))),
+    "a probe that is off not flagged": ("misattributed", _rows("wearables", _set(5, quality_flag=None))),
+    "creatinine not converted": ("misattributed", _rows("labs", _set(0, numeric_value=88.4))),
+    "a comparator lost": ("misattributed", _rows("labs", _set(0, comparator=None))),
+    "a correction kept as final": ("misattributed", _rows("labs", _set(5, status="F"))),
+    "a withdrawn result with a value": ("misattributed", _rows("labs", _set(8, numeric_value=1.0))),
+    "reported at another time": ("misattributed", _rows("labs", _later(1, "reported_at", 1))),
+    "another order": ("misattributed", _rows("labs", _set(1, order_id="L-9"))),
+    "another year of birth": ("misattributed", _rows("adt_events", _set(1, birth_year=1951))),
+    "another trigger": ("misattributed", _rows("adt_events", _set(1, type="A02"))),
+    "another stay": ("misattributed", _rows("adt_events", _set(1, stay_id="S9"))),
+    "a dose not converted": ("misattributed", _rows("medication_events", _set(1, dose=1.0))),
+    "a time rounded to the millisecond": ("misattributed", _rows("medication_events", _later(1, "event_time", -250))),
+    "another action": ("misattributed", _rows("medication_events", _set(1, action="ordered"))),
+    "a lab result of another token than the readings": (
+        "misattributed",
+        _rows("labs", _retold("subject_token", lambda token: f"{token[:-1]}!")),
+    ),
+    "a patient in another partition of another stream": (
+        "disordered",
+        _log(LABS, _retold("partition", lambda p: 1 - p)),
+    ),
+    "a lab result sent by nobody": ("phantom", _sent(_drop(700))),
+}
+
+
+@pytest.mark.parametrize("stream", [WEARABLES, LABS, ADMISSIONS, MEDICATION])
+def test_fields_that_nobody_knows_must_be_kept_whole_and_under_the_right_key(perfect: History, stream: str) -> None:
+    table = OWN_TABLE[stream]
+    rows = perfect.tables[table].rows
+    told = next(i for i, sealed in enumerate(rows["unknown_fields"].to_pylist()) if sealed)
+    silent = next(i for i, sealed in enumerate(rows["unknown_fields"].to_pylist()) if not sealed)
+    size = len(rows["unknown_fields"][told].as_py())
+
+    for change in (
+        _set(told, unknown_fields=None, unknown_sealed_under=None),
+        _set(told, unknown_fields=bytes(size - 1)),
+        _set(told, unknown_sealed_under="day:2026-11-18"),
+        _set(told, unknown_sealed_under=None),
+        _set(silent, unknown_fields=bytes(size), unknown_sealed_under="person"),
+    ):
+        assert judge(_rows(table, change)(perfect)).totals["misattributed"]
 
 
 def test_an_alert_that_a_restart_repeated_is_a_duplicate(perfect: History) -> None:
