@@ -1,4 +1,4 @@
-"""The embedded broker's jars: which ones, how they come, and the proof that they are the right ones.
+"""Jars by a lock file, the embedded broker's above all: which ones, how they come, and the proof that they are right.
 
 Holds: the lock file's meaning, the cache (one folder per user and Kafka version), the two ways to fill it:
 the pure-Python Maven client `jgo`, and the Maven client itself, which knows a site's mirrors.
@@ -72,12 +72,18 @@ def fetch_kafka(cache: Path, progress: Progress, jars: tuple[LockedJar, ...] | N
 
     Safe when several processes ask at once: one fetches, the others wait. Raises `JarError`.
     """
-    wanted = read_lock() if jars is None else jars
-    folder = kafka_folder(cache)
-    if not missing(folder, wanted):
+    return fetch(kafka_folder(cache), f"Kafka {KAFKA_VERSION}", read_lock() if jars is None else jars, progress)
+
+
+def fetch(folder: Path, what: str, jars: tuple[LockedJar, ...], progress: Progress) -> Path:
+    """The same for any jars, into `folder`, which is made beside its lock; `what` names them for the progress."""
+    if not missing(folder, jars):
         return folder
-    with exclusive(cache, folder.name):
-        if absent := missing(folder, wanted):
+    with exclusive(folder.parent, folder.name):
+        if absent := missing(folder, jars):
+            progress(
+                f"fetching {len(absent)} jars of {what} ({sum(j.size for j in absent) / 1e6:.0f} MB) into {folder}"
+            )
             _fetch(absent, folder, progress)
     return folder
 
@@ -112,8 +118,6 @@ def _has_size(path: Path, size: int) -> bool:
 
 def _fetch(absent: list[LockedJar], folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    total = sum(jar.size for jar in absent) / 1e6
-    progress(f"fetching {len(absent)} jars of Kafka {KAFKA_VERSION} ({total:.0f} MB) into {folder}")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as scratch:
         failed = _fetch_by_jgo(absent, folder, Path(scratch), progress)
         if failed:
