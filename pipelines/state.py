@@ -68,7 +68,7 @@ class ProcessState:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.failure: BaseException | None = None
-        self._contracts = load_contracts()
+        self._contracts = load_contracts(own=settings.contracts)
         self._shards: dict[str, ShardState] = {}
         self._openings: dict[str, Opening] = {}
         self._lock = threading.RLock()

@@ -74,6 +74,7 @@ class Analytics:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._contracts = load_contracts(own=settings.contracts)
         self._session = open_session(settings)
         self._parser = _parser()
 
@@ -91,13 +92,13 @@ class Analytics:
     def tables(self) -> dict[str, pa.Schema]:
         """Every table a statement may name, with its columns: those the contracts declare, the views over them, and
         the vocabulary."""
-        declared = {contract.name: arrow_schema(contract) for contract in load_contracts().tables()}
+        declared = {contract.name: arrow_schema(contract) for contract in self._contracts.tables()}
         return {**declared, **{view.name: view.schema for view in self.views.values()}, VOCABULARY: vocabulary().schema}
 
     @cached_property
     def views(self) -> dict[str, View]:
         """Those of `tables` that are views over others."""
-        return views(load_contracts())
+        return views(self._contracts)
 
     def query(self, sql: str, *, as_of: datetime | None = None, parameters: Parameters | None = None) -> Answer:
         """Run one SELECT over the tables' current snapshots.

@@ -99,14 +99,22 @@ _SEMVER = re.compile(r"\d+\.\d+\.\d+")
 
 
 @lru_cache(maxsize=8)
-def load_contracts(folder: Path = FOLDER) -> Contracts:
-    """Read, check and connect every contract of a folder. Raises `ContractError` for the first that is wanting."""
-    files = sorted(Path(folder).glob(f"*{SUFFIX}"))
-    if not files:
-        raise ContractError(str(folder), "*" + SUFFIX, "put at least one contract here")
+def load_contracts(folder: Path = FOLDER, own: Path | None = None) -> Contracts:
+    """Read, check and connect every contract of a folder, and of the site's own folder beside it.
+
+    Raises `ContractError` for the first that is wanting.
+    """
+    files = [file for each in (folder, own) if each for file in _files(Path(each))]
     streams = tuple(read_contract(file) for file in files)
     _refuse_doubles(streams)
     return Contracts(tuple(_connected(stream, streams) for stream in streams))
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    if not files:
+        raise ContractError(str(folder), "*" + SUFFIX, "put at least one contract here")
+    return files
 
 
 def read_contract(file: Path) -> StreamContract:
@@ -531,6 +539,9 @@ def _check_sources(entry: Place, table: TableContract, message: tuple[Column, ..
 
 
 def _refuse_doubles(streams: tuple[StreamContract, ...]) -> None:
+    names = [stream.name for stream in streams]
+    if doubled := [stream for at, stream in enumerate(streams) if stream.name in names[:at]]:
+        raise ContractError(doubled[0].file, "name", "a stream of that name comes with Wardstream; take another")
     seen: dict[str, str] = {}
     for stream in streams:
         for table in stream.tables:

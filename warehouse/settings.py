@@ -26,11 +26,13 @@ class SettingError(ValueError):
 class Settings:
     """Everything a process of Wardstream needs to know about its surroundings.
 
-    Paths are absolute. Times are seconds, sizes bytes. An `embedded_*` flag is true where the product
-    starts that part itself (nothing was configured for it).
+    `contracts` is a folder of the site's own contracts, beside those of the house. Paths are absolute. Times are
+    seconds, sizes bytes. An `embedded_*` flag is true where the product starts that part itself (nothing was configured
+    for it).
     """
 
     home: Path
+    contracts: Path | None
     cache: Path
     port_base: int
     kafka_bootstrap: str
@@ -70,6 +72,7 @@ class Settings:
         catalog_uri = read.text("WARDSTREAM_CATALOG_URI", "")
         return cls(
             home=home,
+            contracts=read.optional_path("WARDSTREAM_CONTRACTS"),
             cache=read.path("WARDSTREAM_CACHE", Path.home() / ".cache" / "wardstream"),
             port_base=port_base,
             kafka_bootstrap=bootstrap or f"127.0.0.1:{port_base + 92}",
@@ -117,6 +120,9 @@ class _Reader:
 
     def path(self, name: str, default: Path) -> Path:
         return Path(self.text(name, str(default))).expanduser().absolute()
+
+    def optional_path(self, name: str) -> Path | None:
+        return self.path(name, Path()) if self.text(name, "") else None
 
     def number(self, name: str, default: float, least: float) -> float:
         return self._parsed(name, default, float, f"a number of at least {least}", lambda v: v >= least)

@@ -53,12 +53,11 @@ def apply(settings: Settings, *, dry_run: bool = False, as_json: bool = False) -
     return DONE
 
 
-def lint(*, folder: Path | None = None, as_json: bool = False) -> int:
-    """Check the contracts themselves; 1 if there is anything to mend."""
+def lint(*, own: Path | None = None, as_json: bool = False) -> int:
+    """Check the contracts themselves, a site's own among them; 1 if there is anything to mend."""
     from infra.planning.lint import lint as findings_of
-    from warehouse.contract import FOLDER
 
-    findings = findings_of(folder or FOLDER)
+    findings = findings_of(own=own)
     if as_json:
         print(json.dumps([{"file": f.file, "field": f.field, "remedy": f.remedy} for f in findings]))
     else:
@@ -66,21 +65,22 @@ def lint(*, folder: Path | None = None, as_json: bool = False) -> int:
     return REFUSED if findings else DONE
 
 
-def docs(*, check: bool = False) -> int:
-    """Write the data dictionary; with `check` only say whether it is current (1 if not)."""
+def docs(*, own: Path | None = None, check: bool = False) -> int:
+    """Write the data dictionary, a site's into its own folder; with `check` only say whether it is current."""
     from infra.planning.dictionary import PATH, dictionary
     from warehouse.contract import ContractError, load_contracts
 
     try:
-        text = dictionary(load_contracts())
+        text = dictionary(load_contracts(own=own))
     except ContractError as failure:
         return _failed(failure)
-    current = PATH.exists() and PATH.read_text("utf-8") == text
+    path = own / PATH.name if own else PATH
+    current = path.exists() and path.read_text("utf-8") == text
     if check:
-        print(f"{PATH.name} is {'current' if current else 'not current: run `wardstream contracts docs`'}")
+        print(f"{path.name} is {'current' if current else 'not current: run `wardstream contracts docs`'}")
         return DONE if current else REFUSED
-    PATH.write_text(text, "utf-8")
-    print(f"{'unchanged' if current else 'written'}: {PATH}")
+    path.write_text(text, "utf-8")
+    print(f"{'unchanged' if current else 'written'}: {path}")
     return DONE
 
 

@@ -73,7 +73,7 @@ def list_rejects(
 
     Returns the exit code.
     """
-    if wrong := _unknown_stream(stream):
+    if wrong := _unknown_stream(settings, stream):
         return _tell(wrong, WRONG_USE)
     chosen = {"stream": stream, "reason": reason, "since": since}
     return _outcome(settings, lambda: _list(settings, chosen, limit, as_json))
@@ -94,17 +94,17 @@ def show_reject(
     Where a topic was made anew and both of its lives have a reject there, the younger one is shown. Returns the exit
     code.
     """
-    if wrong := _unknown_stream(stream):
+    if wrong := _unknown_stream(settings, stream):
         return _tell(wrong, WRONG_USE)
     position = {"stream": stream, "partition": partition, "offset": offset}
     return _outcome(settings, lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
 
 
-def _unknown_stream(stream: str | None) -> str:
+def _unknown_stream(settings: Settings, stream: str | None) -> str:
     """What to say of a stream that no contract declares; empty for one that is."""
     from warehouse.contract import load_contracts
 
-    known = [topic.stream for topic in load_contracts().topics()]
+    known = [topic.stream for topic in load_contracts(own=settings.contracts).topics()]
     return "" if stream is None or stream in known else f"no such stream; streams are {', '.join(known)}"
 
 

@@ -94,7 +94,7 @@ def plan_contracts(settings: Settings, contracts: Contracts, observed: Observed)
 
 def plan(settings: Settings, contracts: Contracts | None = None) -> ContractsPlan:
     """Observe and plan. Raises `UnreachableError`."""
-    contracts = contracts or load_contracts()
+    contracts = contracts or load_contracts(own=settings.contracts)
     try:
         return plan_contracts(settings, contracts, observe(settings, contracts))
     except (BrokerUnreachableError, LakeUnreachableError) as failure:
@@ -109,7 +109,7 @@ def apply(
     Raises `RefusedError` (nothing is changed then), `UnreachableError`, and `PlanningError` if what stands afterwards
     still is not what is declared.
     """
-    contracts = contracts or load_contracts()
+    contracts = contracts or load_contracts(own=settings.contracts)
     wanted = plan(settings, contracts)
     if wanted.refusals:
         raise RefusedError("\n".join(_refused(refusal) for refusal in wanted.refusals))

@@ -37,11 +37,11 @@ class Finding:
         return f"{self.file}: {self.field}: {self.remedy}"
 
 
-def lint(folder: Path = FOLDER) -> list[Finding]:
-    """All findings of a folder of contracts; none if they are in order."""
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
+def lint(folder: Path = FOLDER, own: Path | None = None) -> list[Finding]:
+    """All findings of a folder of contracts, and of a site's own beside it; none if they are in order."""
+    paths = [path for each in (folder, own) if each for path in sorted(each.glob(f"*{SUFFIX}"))]
     findings = [finding for path in paths for finding in (*_against_standard(path), *_against_house(path))]
-    return findings or _together(folder)
+    return findings or _together(folder, own)
 
 
 def _against_standard(path: Path) -> Iterator[Finding]:
@@ -123,9 +123,9 @@ def _rules(stream: StreamContract) -> Iterator[Finding]:
                 yield Finding(stream.file, f"schema[{table.name}].quality[{rule.name}]", f"there is no {unknown[0]}")
 
 
-def _together(folder: Path) -> list[Finding]:
+def _together(folder: Path, own: Path | None) -> list[Finding]:
     try:
-        load_contracts(folder)
+        load_contracts(folder, own)
     except ContractError as error:
         return [Finding(error.file, error.field, error.remedy)]
     return []

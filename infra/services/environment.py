@@ -12,6 +12,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """Variables from which `Settings.from_environment` makes equal settings. Holds secrets: for children only."""
     return {
         "WARDSTREAM_HOME": str(settings.home),
+        "WARDSTREAM_CONTRACTS": str(settings.contracts or ""),
         "WARDSTREAM_CACHE": str(settings.cache),
         "WARDSTREAM_PORT_BASE": str(settings.port_base),
         "WARDSTREAM_KAFKA_BOOTSTRAP": "" if settings.embedded_kafka else settings.kafka_bootstrap,

@@ -21,7 +21,7 @@ def test_plan_shows_what_is_missing_apply_makes_it_and_says_so_once(
     planned = json.loads(capsys.readouterr().out)
     assert {change["kind"] for change in planned["topics"] + planned["tables"]} == {"create"}
     assert contracts.apply(settings, dry_run=True) == 0
-    assert "+ table vitals: 17 columns" in capsys.readouterr().out
+    assert "+ table vitals: 21 columns" in capsys.readouterr().out
     assert contracts.apply(settings) == 0
     assert f"+ topic {settings.topic('device.vitals')}: 4 partitions" in capsys.readouterr().out
     assert contracts.apply(settings, as_json=True) == 0
@@ -41,7 +41,7 @@ def test_lint_is_silent_about_nothing_and_exits_1_for_anything(
 ) -> None:
     assert contracts.lint() == 0
     shutil.copy(FOLDER / "rejects.odcs.yaml", tmp_path / "duplicates.odcs.yaml")
-    assert contracts.lint(folder=tmp_path, as_json=True) == 1
+    assert contracts.lint(own=tmp_path, as_json=True) == 1
     (finding,) = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (finding["file"], finding["field"]) == ("duplicates.odcs.yaml", "name")
 
