@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipelines.batch import StreamBatch
 from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
-from warehouse.offsets import GapError, Interval, RolledBackError, Vector
+from warehouse.offsets import Interval, RolledBackError, Vector
 from warehouse.settings import Settings
 from warehouse.vault import VaultUnavailableError
 
@@ -60,14 +60,17 @@ class _Pending:
     latest: float = 0.0
 
     def unseen(self, batch: StreamBatch) -> StreamBatch:
-        """The part of a batch beyond what is held. A hole between the two is a defect of ours and raises."""
-        held = {}
-        for partition, (start, _) in batch.messages.intervals.items():
-            end = self.intervals.get((batch.messages.topic_id, partition), (0, start))[1]
-            if start > end:
-                raise GapError(f"{batch.messages.stream} partition {partition}: held up to {end}, given {start}")
-            held[partition] = end
-        return batch.beyond(held)
+        """The part of a batch beyond what is held."""
+        return batch.beyond(self._ends(batch))
+
+    def ends_before(self, batch: StreamBatch) -> bool:
+        """Whether something lies between what is held and the batch."""
+        ends = self._ends(batch)
+        return any(start > ends[partition] for partition, (start, _) in batch.messages.intervals.items())
+
+    def _ends(self, batch: StreamBatch) -> dict[int, int]:
+        topic_id, intervals = batch.messages.topic_id, batch.messages.intervals
+        return {p: self.intervals.get((topic_id, p), (0, start))[1] for p, (start, _) in intervals.items()}
 
     def forget(self, places: frozenset[tuple[str, int]]) -> None:
         """Hold nothing more of these (topic id, partition)."""
@@ -200,6 +203,9 @@ class TableCommitter(threading.Thread):
     def _hold(self, generation: int, batch: StreamBatch, nbytes: int, offered_at: float) -> None:
         if self._pending.generation != self._generation:
             self._pending = _Pending(self._generation)
+        if generation == self._pending.generation and self._pending.ends_before(batch):
+            # Another process that read the partition may have committed what lies between. The fence knows.
+            self._commit()
         if generation != self._pending.generation:
             return
         unseen = self._pending.unseen(batch)

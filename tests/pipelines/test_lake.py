@@ -186,6 +186,18 @@ def test_what_was_given_up_is_not_committed_and_may_be_read_again_from_elsewhere
     assert table.offsets == list(range(50, 60))
 
 
+def test_what_another_process_committed_between_two_readings_is_no_hole(table):
+    settings = replace(Settings.from_environment({}), commit_seconds=30.0)
+    sink = LakeTable("t", frozenset({"s"}), SCHEMA, lambda: table, lambda b: b.rows)
+    lake = Lake(settings, [sink], catch_up=lambda lake: None)
+    lake.offer(batch(0, 10), may_wait=lambda: False)
+    until(lambda: lake.settled() == {(TOPIC, 0): 0} and lake.held_bytes == batch(0, 10).rows.nbytes)
+    table.next = 50
+    lake.offer(batch(50, 60), may_wait=lambda: False)
+    assert lake.drain(5.0)
+    assert table.offsets == list(range(50, 60))
+
+
 def test_a_catch_up_from_before_its_partition_was_given_up_and_taken_back_leaves_no_hole(table):
     settings = replace(Settings.from_environment({}), commit_seconds=30.0)
     sink = LakeTable("t", frozenset({"s"}), SCHEMA, lambda: table, lambda b: b.rows)
