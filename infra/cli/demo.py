@@ -19,15 +19,16 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from infra.demonstration.inspection import Inspection, as_json
+from infra.demonstration.inspection import OWN_TABLES, Inspection, as_json
 from infra.demonstration.screen import Scene, Screen, Summary
-from infra.demonstration.ward import STREAM, WardPlay
+from infra.demonstration.ward import WardPlay
 from infra.demonstration.witness import AlertWitness
 from infra.services.environment import environment_of
 from infra.services.home import AlreadyUpError, PidFile, report_path
 from infra.services.parts import PARTS, plan_parts, ports_needed
 from infra.services.ports import occupied
 from infra.services.supervisor import TICK_SECONDS, Supervisor, SupervisorError
+from infra.simulator.hospital import STREAMS
 from warehouse.settings import Settings
 
 LIMIT_S = 300.0
@@ -163,7 +164,7 @@ class _Demonstration:
         counts, tables = report.get("counts") or {}, (report.get("lake") or {}).get("tables") or {}
         scene.read = counts.get("messages", 0)
         scene.rejects, scene.duplicates = counts.get("rejects", 0), counts.get("duplicates", 0)
-        scene.rows = tables.get("vitals", {}).get("rows", 0)
+        scene.rows = sum(tables.get(table, {}).get("rows", 0) for table in OWN_TABLES)
 
     def _report(self) -> dict:
         """What the stream last said; empty before its first word."""
@@ -181,8 +182,9 @@ class _Demonstration:
     def _all_committed(self) -> bool:
         """Whether every message that the broker acknowledged is below the tables' vectors, alerts included."""
         report = self._report()
-        done = (report.get("next") or {}).get(STREAM) or {}
-        return report.get("lag") == 0 and sum(done.values()) >= self._play.sent
+        reached = report.get("next") or {}
+        done = sum(sum((reached.get(stream) or {}).values()) for stream in STREAMS)
+        return report.get("lag") == 0 and done >= self._play.sent
 
     def _inspect(self) -> Summary:
         self._scene.dagster_url = str(self._supervisor.said()["dagster-web"]["url"])
@@ -213,7 +215,7 @@ class _Demonstration:
 
     def _uncounted(self, counts: dict[str, int]) -> list[str]:
         """Messages that are nowhere, or in two places."""
-        found = counts["vitals"] + counts["rejects"] + counts["duplicates"]
+        found = sum(counts[table] for table in (*OWN_TABLES, "rejects", "duplicates"))
         return [] if found == self._scene.sent else [f"{self._scene.sent - found:,} messages in the lake"]
 
     def _conclude(self, summary: Summary, keep: bool) -> None:

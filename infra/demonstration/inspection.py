@@ -21,6 +21,8 @@ from warehouse.named_queries import named_query
 from warehouse.settings import Settings
 
 GATE_AND_ROLLUP = 'key:"quality/vitals" or key:"lake/vitals_by_minute"'
+OWN_TABLES = ("vitals", "wearables", "labs", "adt_events", "medication_events")
+"""Where the ward's messages become rows."""
 RUN_SECONDS = 120
 SHOWN_QUESTION = "alerts_by_rule"
 _VERDICT = ("day", "passed", "expectations", "failed", "rows")
@@ -88,8 +90,8 @@ class Inspection:
         ]
 
     def counts(self) -> dict[str, int]:
-        """Rows of the tables a reading can end in."""
-        tables = ("vitals", "rejects", "duplicates", "alerts", "alerts_withheld")
+        """Rows of the tables a message can end in."""
+        tables = (*OWN_TABLES, "rejects", "duplicates", "alerts", "alerts_withheld")
         return {table: self._rows(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in tables}
 
     def rejects_by_reason(self) -> dict[str, int]:

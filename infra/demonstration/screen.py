@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.answers import aligned
-from infra.demonstration.inspection import DayVerdict
+from infra.demonstration.inspection import OWN_TABLES, DayVerdict
 from infra.demonstration.witness import SeenAlert
 
 COLUMNS = 80
@@ -201,7 +201,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     severities = dict(Counter(alert.severity for alert in scene.alerts).most_common())
     facts = [
         ("messages sent", f"{scene.sent:,}"),
-        ("rows in the lake", f"{counts['vitals']:,}"),
+        ("rows in the lake", _reasons({table: counts[table] for table in OWN_TABLES})),
         ("duplicates dropped", f"{counts['duplicates']:,}"),
         ("rejects", f"{counts['rejects']:,}  {_reasons(summary.rejects_by_reason)}"),
         ("alerts seen on Kafka", f"{len(scene.alerts):,}  {_reasons(severities)}"),

@@ -1,4 +1,4 @@
-"""The ward that the demonstration plays: two hours that end now, sent as fast as the broker takes them.
+"""The ward that the demonstration plays: two hours of all streams that end now, sent as fast as the broker takes them.
 
 Holds: its size, its start, and the thread that plays it with a ledger.
 Does not hold: what patients and devices do (infra/simulator).
@@ -10,13 +10,12 @@ import threading
 import time
 from dataclasses import asdict
 
+from infra.simulator.hospital import STREAMS, play_hospital
 from infra.simulator.ledger import Ledger
 from infra.simulator.player import Pace, Player, PlayReceipt
 from infra.simulator.script import ExpectedAlert, expected_alerts, plan_ward
-from infra.simulator.ward import play_ward
 from warehouse.settings import Settings
 
-STREAM = "device.vitals"
 PATIENTS = 24
 DURATION_MS = 2 * 60 * 60 * 1000
 SPEED = 240.0
@@ -43,7 +42,7 @@ class WardPlay(threading.Thread):
     def run(self) -> None:
         start_ms = int(time.time() * 1000) - DURATION_MS
         self.expected = expected_alerts(plan_ward(self._seed, start_ms, DURATION_MS, PATIENTS))
-        events = play_ward(self._seed, start_ms, DURATION_MS, PATIENTS)
+        events = play_hospital(self._seed, start_ms, DURATION_MS, PATIENTS)
         try:
             self._player = self._prepared(start_ms)
             self.receipt = self._player.play(events, self._ending.is_set)
@@ -51,16 +50,15 @@ class WardPlay(threading.Thread):
             self.error = error
 
     def _prepared(self, start_ms: int) -> Player:
-        topic = self._settings.topic(STREAM)
+        topics = {stream: self._settings.topic(stream) for stream in STREAMS}
         heading = {
-            "stream": STREAM,
-            "topic": topic,
+            "topics": topics,
             "title": f"demonstration, seed {self._seed}",
             "expected_alerts": [asdict(alert) for alert in self.expected],
         }
         ledger = Ledger(self._settings.home / "demonstration" / f"ledger-{start_ms}.jsonl", heading)
         kafka = self._settings.kafka(log_level=0)
-        return Player(kafka, topic, ledger, Pace(speed=SPEED), time.time, time.sleep)
+        return Player(kafka, topics, ledger, Pace(speed=SPEED), time.time, time.sleep)
 
     def stop(self) -> None:
         self._ending.set()
