@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec.structs import astuple
 
 from pipelines.batch import Reject, StreamBatch
 from warehouse.contract import Column, StreamContract
@@ -252,30 +252,30 @@ class _Object:
                 unknown[name] = within
         return unknown
 
-    def columns(self, structs: list[msgspec.Struct]) -> Iterable[tuple[str, pa.Array]]:
+    def columns(self, structs: Sequence[msgspec.Struct]) -> Iterable[tuple[str, pa.Array]]:
         """(column name, array) of every leaf below."""
+        # Once through the messages, and not once a field.
+        turned = zip(*map(astuple, structs), strict=True) if structs else ((),) * len(self.names)
+        values = dict(zip(self.struct.__struct_fields__, turned, strict=True))
         for leaf in self.fields:
-            yield leaf.column.name, _column(leaf, structs)
+            yield leaf.column.name, _column(leaf, values[leaf.attribute])
         for attribute, inner in self.objects:
-            inside = list(map(attrgetter(attribute), structs))
+            inside = values[attribute]
             yield from inner.columns(inside if inner.required else _filled(inside, inner.struct))
 
 
-def _column(leaf: _Leaf, structs: list[msgspec.Struct]) -> pa.Array:
-    values = map(attrgetter(leaf.attribute), structs)
+def _column(leaf: _Leaf, values: Sequence[Any]) -> pa.Array:
+    if values and values[0] is None and values.count(None) == len(values):
+        return pa.nulls(len(values), leaf.arrow)
     if leaf.python in (int, float):
         with suppress(TypeError):  # a null among integers; among floats it becomes NaN, which JSON cannot say
-            return pa.array(np.fromiter(values, leaf.arrow.to_pandas_dtype(), len(structs)), from_pandas=True)
-        values = map(attrgetter(leaf.attribute), structs)
-    given = list(values)
-    if given.count(None) == len(given):
-        return pa.nulls(len(given), leaf.arrow)
+            return pa.array(np.fromiter(values, leaf.arrow.to_pandas_dtype(), len(values)), from_pandas=True)
     if leaf.python is msgspec.Raw:
-        given = [None if value is _ABSENT or bytes(value) == b"null" else bytes(value) for value in given]
-    return pa.array(given, leaf.arrow)
+        values = [None if value is _ABSENT or bytes(value) == b"null" else bytes(value) for value in values]
+    return pa.array(values, leaf.arrow)
 
 
-def _filled(structs: list[msgspec.Struct | None], struct: type[msgspec.Struct]) -> list[msgspec.Struct]:
+def _filled(structs: Sequence[msgspec.Struct | None], struct: type[msgspec.Struct]) -> list[msgspec.Struct]:
     """Absent objects as empty ones: an object may be absent only where all its fields may."""
     given = np.fromiter(structs, object, len(structs))
     return np.where(np.equal(given, np.array(None)), np.array(struct(), object), given).tolist()
