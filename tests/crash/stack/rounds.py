@@ -34,6 +34,7 @@ SCENARIOS: dict[str, Entry] = {
     "disjoint-streams-killed": Entry(kills.disjoint_streams_killed),
     "rival-streams-killed": Entry(kills.rival_streams_killed),
     "partitions-taken-over": Entry(kills.partitions_taken_over),
+    "branches-apart-killed": Entry(kills.branches_apart_killed),
     "broker-killed": Entry(kills.broker_killed),
     "store-killed": Entry(kills.store_killed),
     "catalog-killed": Entry(kills.catalog_killed, "postgresql"),

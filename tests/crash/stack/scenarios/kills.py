@@ -74,6 +74,25 @@ def partitions_taken_over(site: Site, chance: Random) -> Ending:
     return exact(site)
 
 
+def branches_apart_killed(site: Site, chance: Random) -> Ending:
+    """One process decides alerts, another commits, each for all partitions; each is killed several times."""
+    apart = {branch: site.stream(branch, None, WARDSTREAM_BRANCHES=branch, **BRISK) for branch in ("alerts", "lake")}
+    site.run(list(apart.values()))
+    for _ in range(STREAM_KILLS):
+        time.sleep(chance.uniform(2.0, LONGEST_LIFE_S))
+        struck = list(apart.values()) if chance.random() < 0.3 else [chance.choice(list(apart.values()))]
+        for stream in struck:
+            site.kill(stream)
+        restarted = time.monotonic()
+        time.sleep(chance.uniform(0.0, 4.0))
+        site.start(struck)
+    site.stop_playing()
+    apart["alerts"].wait_for("every alert decided", lambda status: status.get("lag") == 0, TAKEN_OVER_S)
+    site.settle(restarted, [apart["lake"]])
+    site.drain([apart["alerts"]])
+    return exact(site)
+
+
 def broker_killed(site: Site, chance: Random) -> Ending:
     return _server_killed(site, chance, site.stack.broker)
 
