@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import StreamBatch
-from pipelines.decode.json import UNKNOWN
 from warehouse.contract import TableContract
+from warehouse.contract_model import UNKNOWN_FIELDS, UNKNOWN_SEALED_UNDER
 from warehouse.identity import RejectedMessage, RejectKeys, seal_for, seal_rejects
 from warehouse.tables import arrow_schema
 
@@ -40,7 +40,7 @@ def table_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, inges
     for column in table.columns:
         if column.protection == "generalised":
             columns[column.name] = pc.year(columns[column.name])
-    if UNKNOWN in table.names:
+    if UNKNOWN_FIELDS in table.names:
         columns |= _unknown_fields(batch, keys)
     return _table(table, columns | _positions(batch, batch.row_index, ingest_time_us))
 
@@ -49,16 +49,18 @@ def _unknown_fields(batch: StreamBatch, keys: RejectKeys) -> dict[str, object]:
     """What the contract does not know of each row, sealed under its person's key, else its day's."""
     sealed: list[bytes | None] = [None] * len(batch.row_index)
     under: list[str | None] = [None] * len(batch.row_index)
-    if UNKNOWN in batch.rows.column_names:
-        fields = batch.rows[UNKNOWN]
+    if UNKNOWN_FIELDS in batch.rows.column_names:
+        fields = batch.rows[UNKNOWN_FIELDS]
         at = np.flatnonzero(fields.is_valid().to_numpy())
         index = batch.row_index[at]
         tokens = _tokens(batch, index).cast(pa.string()).to_pylist()
         payloads = fields.take(pa.array(at)).to_pylist()
         days = _days(batch.messages.appended_ms[index])
-        for row, each in zip(at, seal_for(keys, batch.messages.stream, UNKNOWN, payloads, tokens, days), strict=True):
+        for row, each in zip(
+            at, seal_for(keys, batch.messages.stream, UNKNOWN_FIELDS, payloads, tokens, days), strict=True
+        ):
             sealed[row], under[row] = each
-    return {UNKNOWN: sealed, "unknown_sealed_under": under}
+    return {UNKNOWN_FIELDS: sealed, UNKNOWN_SEALED_UNDER: under}
 
 
 def reject_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:

@@ -19,6 +19,9 @@ POSITION_COLUMNS = {
     "ingest_time": "timestamptz",
 }
 
+UNKNOWN_FIELDS, UNKNOWN_SEALED_UNDER = "unknown_fields", "unknown_sealed_under"
+"""Columns of a table that keeps what its stream's contract does not know: sealed, and under whose key."""
+
 RETENTION_CLASSES = {
     "clinical_record": "as long as the law keeps a patient's record; ten years where a site says nothing else",
     "derived": "two years; it can be made again from what it was made of",

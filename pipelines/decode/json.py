@@ -23,10 +23,9 @@ from msgspec.structs import astuple
 
 from pipelines.batch import Reject, StreamBatch
 from warehouse.contract import Column, StreamContract
+from warehouse.contract_model import UNKNOWN_FIELDS
 
 STAGE = "decode"
-
-UNKNOWN = "unknown_fields"
 
 # As many messages as stay in the processor's cache between decoding and their columns.
 SLICE = 2_000
@@ -62,7 +61,7 @@ class JsonDecoder:
     """Decodes the messages of one stream. Holds no state between batches."""
 
     def __init__(self, contract: StreamContract) -> None:
-        keeps_unknown = any(UNKNOWN in table.names for table in contract.tables)
+        keeps_unknown = any(UNKNOWN_FIELDS in table.names for table in contract.tables)
         self._message = _object_of(contract, strict=keeps_unknown)
         self._decode = msgspec.json.Decoder(self._message.struct).decode
         self._decode_known = msgspec.json.Decoder(_object_of(contract, strict=False).struct).decode
@@ -89,7 +88,9 @@ class JsonDecoder:
             parts.append(self._columns(read.structs))
         rows = pa.Table.from_batches(parts, self._schema).combine_chunks()
         if unknown:
-            rows = rows.append_column(UNKNOWN, pa.array(map(unknown.get, np.flatnonzero(kept).tolist()), pa.binary()))
+            rows = rows.append_column(
+                UNKNOWN_FIELDS, pa.array(map(unknown.get, np.flatnonzero(kept).tolist()), pa.binary())
+            )
         return replace(batch, rows=rows, row_index=index[kept], rejects=(*batch.rejects, *rejects))
 
     def _read(self, values: Sequence[bytes | None]) -> _Read:
