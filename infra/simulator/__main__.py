@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from infra.simulator import physionet
+from infra.loaders import physionet
+from infra.loaders.loaded import SourceMissingError
 from infra.simulator.ledger import Ledger
 from infra.simulator.player import Pace, Player
 from infra.simulator.script import expected_alerts, plan_ward
-from infra.simulator.ward import Event, play_ward
+from infra.simulator.ward import VITALS, Event, play_ward
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,13 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parse(arguments)
     try:
         events, heading = (_ward if args.command == "ward" else _stays)(args)
-    except physionet.StaysMissingError as error:
+    except SourceMissingError as error:
         print(error, file=sys.stderr)
         return 2
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    ledger = Ledger(args.ledger, {"stream": "device.vitals", "topic": args.topic, **heading})
+    ledger = Ledger(args.ledger, {"stream": VITALS, "topic": args.topic, **heading})
     pace = Pace(args.speed, args.rate)
     player = Player({"bootstrap.servers": args.bootstrap}, args.topic, ledger, pace, time.time, time.sleep)
     receipt = player.play(events, stop.is_set)
@@ -52,7 +53,8 @@ def _ward(args: argparse.Namespace) -> tuple[Iterable[Event], dict]:
 def _stays(args: argparse.Namespace) -> tuple[Iterable[Event], dict]:
     stays = physionet.load_stays(args.file, args.stays)
     heading = {"title": f"PhysioNet 2019 set A, {args.stays} stays", "expected_alerts": []}
-    return physionet.play_stays(stays, int(time.time() * 1000)), heading
+    events = physionet.play_stays(stays, int(time.time() * 1000))
+    return (event for event in events if event.stream == VITALS), heading
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -64,7 +66,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     ward.add_argument("--duration", type=float, default=7200, help="ward time in seconds")
     ward.add_argument("--started-ago", type=float, default=7200, help="the ward's clock starts this many seconds ago")
     ward.add_argument("--start-ms", type=int, help="or at this instant, milliseconds since 1970 UTC")
-    stays = commands.add_parser("stays", help="PhysioNet 2019 stays")
+    stays = commands.add_parser("stays", help="the vitals of PhysioNet 2019 stays (all of it: wardstream replay)")
     stays.add_argument("--file", type=Path, required=True, help="training_setA.parquet")
     stays.add_argument("--stays", type=int, default=500)
     for command in (ward, stays):

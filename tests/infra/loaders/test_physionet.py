@@ -1,4 +1,4 @@
-"""Stays of the PhysioNet Challenge 2019 as vitals; on a small table of our own, and on the real file where it is."""
+"""Stays of the PhysioNet Challenge 2019: on a small table of our own, and on the real file where it is."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from infra.loaders.loaded import HOUR_MS, SourceMissingError
+from infra.loaders.physionet import COLUMNS, load_stays, play_stays
 from infra.simulator.__main__ import main
-from infra.simulator.physionet import COLUMNS, HOUR_MS, StaysMissingError, load_stays, play_stays
-from tests.oracle.reading import read_messages
+from tests.infra.loaders.judged import faults
 
 END_MS = 1_795_000_000_000
 BESIDE = Path(__file__).parents[4] / "shared" / "data" / "physionet2019" / "training_setA.parquet"
@@ -29,6 +28,7 @@ def stays(tmp_path: Path) -> pa.Table:
     columns |= {name: pa.nulls(5, pa.float64()) for name in COLUMNS}
     columns["HR"] = [70.0, 71.0, 72.0, None, 73.0]
     columns["Temp"] = [None, None, None, 37.5, None]
+    columns["Lactate"] = [None, None, float("nan"), None, 2.5]
     pq.write_table(pa.table(columns), tmp_path / "set.parquet")
     return load_stays(tmp_path / "set.parquet", 2)
 
@@ -40,6 +40,7 @@ def test_only_what_was_measured_is_sent(stays: pa.Table) -> None:
         ("P000001", "8310-5", 37.5),
         ("P000001", "8867-4", 71.0),
         ("P000001", "8867-4", 72.0),
+        ("P000002", "2524-7", 2.5),
         ("P000002", "8867-4", 70.0),
         ("P000002", "8867-4", 73.0),
     ]
@@ -68,7 +69,7 @@ def test_event_ids_are_the_same_every_time(stays: pa.Table) -> None:
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StaysMissingError, match="is absent"):
+    with pytest.raises(SourceMissingError, match="is absent"):
         load_stays(tmp_path / "nowhere.parquet", 500)
 
 
@@ -84,8 +85,7 @@ def test_five_hundred_real_stays_are_right_messages() -> None:
     stays = load_stays(SET_A, 500)
     events = list(play_stays(stays, END_MS))
 
-    said = read_messages([e.key for e in events], [e.value for e in events], np.full(len(events), END_MS * 1000))
-
     assert len({event.patient for event in events}) == 500
     assert len(events) == sum(len(stays) - stays[name].null_count for name in COLUMNS)
-    assert pc.count(said["fault"]).as_py() == 0
+    assert {event.stream for event in events} == {"device.vitals", "lab.results"}
+    assert faults(events) == 0

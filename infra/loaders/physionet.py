@@ -1,0 +1,127 @@
+"""PhysioNet/CinC Challenge 2019 stays, replayed as bedside vitals and laboratory results.
+
+Holds: the loader of `training_setA.parquet` and its mapping to LOINC and UCUM.
+Does not hold: the data (not ours to redistribute), demographics, or the sepsis label.
+
+Source: Reyna et al., Critical Care Medicine 48(2):210-217, 2020; data doi 10.13026/v64v-d857. A stay's rows are hours
+since admission (`ICULOS`) without a date. Of two columns the challenge's page names a unit that the values cannot have,
+lactate in mg/dL (median 1.8) and magnesium in mmol/dL (median 2.0): they leave as mmol/L and mg/dL.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from infra.loaders.loaded import HOUR_MS, RESULTS, VITALS, Item, Loaded, event_id, existing, reading, result
+from infra.simulator.ward import Event
+
+COLUMNS = {
+    name: Item(VITALS, name, code, unit)
+    for name, code, unit in (
+        ("HR", "8867-4", "/min"),
+        ("O2Sat", "59408-5", "%"),
+        ("Temp", "8310-5", "Cel"),
+        ("SBP", "8480-6", "mm[Hg]"),
+        ("MAP", "8478-0", "mm[Hg]"),
+        ("DBP", "8462-4", "mm[Hg]"),
+        ("Resp", "9279-1", "/min"),
+        ("EtCO2", "19891-1", "mm[Hg]"),
+    )
+} | {
+    name: Item(RESULTS, name, code, unit)
+    for name, code, unit in (
+        ("BaseExcess", "11555-0", "mmol/L"),
+        ("HCO3", "1963-8", "mmol/L"),
+        ("FiO2", "3150-6", "1"),
+        ("pH", "2744-1", "[pH]"),
+        ("PaCO2", "2019-8", "mm[Hg]"),
+        ("SaO2", "2708-6", "%"),
+        ("AST", "1920-8", "[IU]/L"),
+        ("BUN", "3094-0", "mg/dL"),
+        ("Alkalinephos", "6768-6", "[IU]/L"),
+        ("Calcium", "17861-6", "mg/dL"),
+        ("Chloride", "2075-0", "mmol/L"),
+        ("Creatinine", "2160-0", "mg/dL"),
+        ("Bilirubin_direct", "1968-7", "mg/dL"),
+        ("Glucose", "2345-7", "mg/dL"),
+        ("Lactate", "2524-7", "mmol/L"),
+        ("Magnesium", "19123-9", "mg/dL"),
+        ("Phosphate", "2777-1", "mg/dL"),
+        ("Potassium", "2823-3", "mmol/L"),
+        ("Bilirubin_total", "1975-2", "mg/dL"),
+        ("TroponinI", "10839-9", "ng/mL"),
+        ("Hct", "4544-3", "%"),
+        ("Hgb", "718-7", "g/dL"),
+        ("PTT", "14979-9", "s"),
+        ("WBC", "6690-2", "10*3/uL"),
+        ("Fibrinogen", "3255-7", "mg/dL"),
+        ("Platelets", "777-3", "10*3/uL"),
+    )
+}
+
+
+def load(path: Path, end_ms: int, stays: int | None = None) -> Loaded:
+    """The first `stays` stays by id, all without it; each one's last hour falls within the hour before `end_ms`.
+
+    Raises `SourceMissingError`. `rows` and `mapped` count cells with a value in the columns read.
+    """
+    table = load_stays(path, stays)
+    cells = sum(len(table) - table[name].null_count for name in COLUMNS)
+    return Loaded(play_stays(table, end_ms), COLUMNS, cells, cells)
+
+
+def load_stays(path: Path, stays: int | None = None) -> pa.Table:
+    """The first `stays` stays by id: patient_id, ICULOS, the `COLUMNS`; missing values null. Raises
+    `SourceMissingError`."""
+    existing(path, "training_setA.parquet of the PhysioNet Challenge 2019 (doi 10.13026/v64v-d857)")
+    table = pq.read_table(path, columns=["patient_id", "ICULOS", *COLUMNS])
+    wanted = pc.unique(table["patient_id"]).sort().slice(0, stays)
+    chosen = table.filter(pc.is_in(table["patient_id"], wanted))
+    for name in COLUMNS:
+        at = chosen.schema.get_field_index(name)
+        numbers = chosen[name].cast(pa.float64())
+        chosen = chosen.set_column(at, name, pc.if_else(pc.is_nan(numbers), None, numbers))
+    return chosen.sort_by([("patient_id", "ascending"), ("ICULOS", "ascending")])
+
+
+def play_stays(stays: pa.Table, end_ms: int) -> Iterator[Event]:
+    """The values of all stays in the order of their (shifted) times; event ids are the same on every call."""
+    return heapq.merge(*_by_stay(stays, end_ms), key=lambda event: event.due_ms)
+
+
+def _by_stay(stays: pa.Table, end_ms: int) -> list[Iterator[Event]]:
+    """One iterator a stay, over its slice of the table: its rows become objects only when their turn comes."""
+    if not len(stays):
+        return []
+    names = stays["patient_id"].combine_chunks().dictionary_encode()
+    starts = [0, *(pc.indices_nonzero(pc.not_equal(names.indices[1:], names.indices[:-1])).to_numpy() + 1), len(stays)]
+    return [
+        _stay_events(number, stays.slice(int(start), int(end - start)), end_ms)
+        for number, (start, end) in enumerate(pairwise(starts))
+    ]
+
+
+def _stay_events(number: int, stay: pa.Table, end_ms: int) -> Iterator[Event]:
+    patient, device = stay["patient_id"][0].as_py().upper(), f"MON-{number % 10_000:04d}"
+    shift_ms = end_ms - (number * 7_919 % HOUR_MS) - stay["ICULOS"][-1].as_py() * HOUR_MS
+    seq = 0
+    for batch in stay.to_batches(max_chunksize=24):
+        for row in batch.to_pylist():
+            hour, at_ms = row["ICULOS"], row["ICULOS"] * HOUR_MS + shift_ms
+            for name, item in COLUMNS.items():
+                if row[name] is not None:
+                    seq += 1
+                    identity = event_id(patient, hour, name)
+                    if item.stream == RESULTS:
+                        yield result(item, identity, patient, f"{patient}-{hour}", row[name], at_ms, at_ms)
+                    else:
+                        yield reading(
+                            item, identity, patient, row[name], at_ms, device_id=device, ward="ICU-1", seq=seq
+                        )
