@@ -2,7 +2,8 @@
 
 Holds: each view's columns and the SELECT that makes it, derived from the contracts alone.
 Does not hold: any session. `analytics.py` makes a view for each statement that names it, over the tables as that
-statement sees them; so with as-of a view shows what was current, or faulty, as it was known then.
+statement sees them; so with as-of a view shows what was current as it was known then. Sensor faults are derived and
+keep no system time: readings with their faults have no as-of.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def _checked(table: TableContract, faults_are_known: bool) -> View:
     name = table.name + CHECKED
     if not faults_are_known:
         return View(name, (table.name,), schema, f"SELECT *, NULL::VARCHAR AS {FAULT_COLUMN} FROM {table.name}")
-    place = ", ".join(_PLACE)
+    # The event time is in the join so that a day asked for is all that is read of the faults.
+    place = ", ".join((*_PLACE, "event_time"))
     found = (
         f"SELECT {place}, string_agg(DISTINCT fault, ' ' ORDER BY fault) AS {FAULT_COLUMN} FROM {FAULTS}"
         f" WHERE table_name = {_text(table.name)} GROUP BY {place}"

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DAY = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
@@ -78,6 +79,25 @@ def alert(offset: int, appended: float, **columns: Any) -> dict[str, Any]:
     return positioned(offset, appended, **{**known, **told, **times, **source, **columns})
 
 
+def hour(token: str, minutes: int, mean: float) -> dict[str, Any]:
+    named = {"subject_token": token, "ward": "ICU-1", "code": "8867-4", "unit": "/min", "hour": NOON}
+    told = {"mean": mean, "median": mean, "minimum": 60.0, "maximum": 110.0, "deviation": 8.5}
+    return {**named, "samples": 12 * minutes, "minutes": minutes, **told}
+
+
+def stay(stay_id: str, state: str, discharged_at: datetime | None) -> dict[str, Any]:
+    named = {"subject_token": f"t{stay_id[-1]}", "stay_id": stay_id, "state": state, "ward": "ICU-1"}
+    times = {"opened_at": NOON, "admitted_at": NOON, "discharged_at": discharged_at, "last_event_at": at(60)}
+    return {**named, **times, "movements": 1, "events": 2, "unmatched_cancels": 0}
+
+
+def device_day(device_id: str, clock_flag: str | None, offset_s: float) -> dict[str, Any]:
+    named = {"device_id": device_id, "table_name": "vitals", "day": DAY, "ward": "ICU-1", "clock_flag": clock_flag}
+    counts = {"readings": 100, "flagged": 1, "without_patient": 0, "codes": 1, "gaps": 0}
+    lags = {"median_lag_s": -offset_s, "least_lag_s": -offset_s, "clock_offset_s": offset_s, "longest_gap_s": 5.0}
+    return {**named, **counts, **lags, "first_at": NOON, "last_at": at(500)}
+
+
 def verdict(minute: int, passed: bool, failed: list[str]) -> dict[str, Any]:
     counted = {"snapshot_id": 7, "offset_vector": "{}", "expectations": 9, "rows": 4, "suite_version": "1"}
     judged = {"table_name": "vitals", "day": date(2026, 11, 22), "evaluated_at": at(60 * minute)}
@@ -128,5 +148,24 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "vitals_by_minute": [
         {"subject_token": "t1", "ward": "ICU-1", "code": "8867-4", "unit": "/min", "minute": NOON, "samples": 2,
          "mean": 85.0, "minimum": 80.0, "maximum": 90.0, "first": 80.0, "last": 90.0},
+    ],
+    "vitals_by_hour": [hour("t1", 60, 85.0), hour("t2", 10, 70.0)],
+    "ward_summary": [
+        {"ward": "ICU-1", "hour": NOON, "patients": 2, "devices": 2, "readings": 200, "flagged": 10,
+         "without_patient": 0, "alerts": 3, "alerts_highest": 1},
+    ],
+    "stays": [stay("S1", "admitted", None), stay("S2", "discharged", at(7_200)), stay("S3", "cancelled", None)],
+    "stay_movements": [
+        {"subject_token": "t1", "stay_id": "S1", "movement": 1, "ward": "ER", "started_at": NOON, "ended_at": at(3600)},
+        {"subject_token": "t1", "stay_id": "S1", "movement": 2, "ward": "ICU-1", "started_at": at(3600)},
+    ],
+    "device_health": [device_day("MON-1", None, 0.1), device_day("MON-2", "ahead", 30.0)],
+    "population_by_day": [
+        {"day": DAY, "age_band": "70-79", "sex": "F", "patients": 4, "stays": 4, "admissions": 2, "discharges": 1,
+         "monitored": 4, "alerted": 1, "alerts": 3},
+    ],
+    "sensor_faults": [
+        {"table_name": "vitals", "topic_id": "topic", "kafka_partition": 0, "kafka_offset": offset, "fault": "stuck",
+         "event_time": at(offset), "subject_token": "t1", "device_id": "MON-1", "code": "8867-4"} for offset in (0, 1)
     ],
 }  # fmt: skip

@@ -19,6 +19,7 @@ from tests.warehouse.test_analytics import created, lake
 from warehouse.analytics import Analytics
 from warehouse.contract import Contracts, StreamContract, TableContract, load_contracts
 from warehouse.settings import Settings
+from warehouse.statement_guard import StatementRefused
 from warehouse.tables import arrow_schema
 from warehouse.views import View, views
 
@@ -141,8 +142,8 @@ def test_a_table_of_the_same_name_goes_before_a_view():
 
 def test_readings_are_shown_once_with_their_faults():
     vitals = load_contracts().table("vitals")
-    view = views(contracts_of(vitals, replace(LABS, name="sensor_faults")))["vitals_checked"]
-    place = {"topic_id": "topic", "kafka_partition": 0}
+    view = views(contracts_of(vitals, load_contracts().table("sensor_faults")))["vitals_checked"]
+    place = {"topic_id": "topic", "kafka_partition": 0, "event_time": NOON}
     readings = [{**place, "kafka_offset": offset, "numeric_value": 9.0} for offset in range(3)]
     faults = [
         {**place, "kafka_offset": 1, "table_name": "vitals", "fault": "stuck"},
@@ -185,6 +186,11 @@ def test_as_of_shows_the_state_that_was_current_as_known_then(
     answer = reading.query("SELECT status, numeric_value FROM labs_current", as_of=at(minutes))
     assert [tuple(row.values()) for row in answer.table.to_pylist()] == expected
     assert answer.snapshots.keys() == {"labs"}
+
+
+def test_readings_with_faults_have_no_as_of(reading: Analytics):
+    with pytest.raises(StatementRefused, match="sensor_faults keeps no system time"):
+        reading.query("SELECT * FROM vitals_checked", as_of=NOON)
 
 
 def test_a_view_joins_with_the_vocabulary(reading: Analytics):
