@@ -1,6 +1,7 @@
 """Everything Dagster knows: the module `workspace.yaml` loads.
 
-Holds: which tables have a gate, and the list of all assets, sensors and resources.
+Holds: which tables have a gate and which are derived, as the contracts have it, and the list of all assets, sensors and
+resources.
 Does not hold: any of their behaviour.
 """
 
@@ -10,17 +11,13 @@ import warnings
 
 import dagster as dg
 
+from assets.derived import derived_asset
 from assets.monitoring import observation_sensor
 from assets.quality import gate_asset
-from assets.rollups import vitals_by_minute_asset
 from assets.schedules import automation
-from assets.streams import owners, table_spec, topic_spec
-from warehouse.contract import Contracts, load_contracts
+from assets.streams import daily, table_spec, topic_spec
+from warehouse.contract import Contracts, TableContract, load_contracts
 from warehouse.settings import Settings
-
-GATED = ("vitals",)
-ROLLUPS = ("vitals_by_minute",)
-
 
 # What is used although Dagster 1.13 calls it a preview or beta: by name, so that a new warning is still seen.
 EXPECTED_WARNINGS = ("Specifying a partitions_def on an AssetCheckSpec", "Parameter `backfill_policy` of function")
@@ -28,14 +25,15 @@ EXPECTED_WARNINGS = ("Specifying a partitions_def on an AssetCheckSpec", "Parame
 
 def definitions(settings: Settings) -> dg.Definitions:
     """The assets that the contracts lead to, for the lake and stream that `settings` name."""
-    contracts = load_contracts()
+    contracts = load_contracts(own=settings.contracts)
     topics = [(stream, stream.topic) for stream in contracts.values() if stream.topic]
-    observed = [table for table in contracts.tables() if table.name not in ROLLUPS]
-    made = _made(contracts)
+    observed = [table for table in contracts.tables() if not derives(table)]
+    gates = gated(contracts)
+    made = _made(contracts, gates)
     return dg.Definitions(
         assets=[
             *(topic_spec(stream, topic) for stream, topic in topics),
-            *(table_spec(table, contracts, GATED) for table in observed),
+            *(table_spec(table, contracts, gates) for table in observed),
             *made,
         ],
         sensors=[
@@ -47,17 +45,25 @@ def definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-def _made(contracts: Contracts) -> list[dg.AssetsDefinition]:
-    """What Dagster itself makes: verdicts and roll-ups."""
+def gated(contracts: Contracts) -> list[str]:
+    """The tables that a gate judges by day: those that topics feed, that have days and rules."""
+    return [table.name for table in contracts.tables() if table.positioned and daily(table) and table.quality]
 
-    def owned(name: str) -> list[str]:
-        return owners(contracts.stream(contracts.table(name).stream))
 
+def derives(table: TableContract) -> bool:
+    """Whether Dagster makes the table: it is made of other tables, a day at a time."""
+    return not table.positioned and daily(table)
+
+
+def _made(contracts: Contracts, gates: list[str]) -> list[dg.AssetsDefinition]:
+    """What Dagster itself makes: verdicts and derived tables."""
     with warnings.catch_warnings():
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
-        minutes = vitals_by_minute_asset(contracts.table("vitals_by_minute"), owned("vitals_by_minute"))
-        return [*(gate_asset(name, owned(name)) for name in GATED), minutes]
+        return [
+            *(gate_asset(name, contracts.stream(contracts.table(name).stream)) for name in gates),
+            *(derived_asset(table, contracts, gates) for table in contracts.tables() if derives(table)),
+        ]
 
 
 defs = definitions(Settings.from_environment())

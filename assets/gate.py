@@ -1,51 +1,54 @@
-"""The gate and the roll-up of one day, as plain functions: what Dagster, the demo and the CLI all call.
+"""The gate of one day, as a plain function: what Dagster, the demo and the CLI all call.
 
-Holds: which contract, head, session and table go together.
-Does not hold: Dagster (`quality.py`, `rollups.py`), the rules (`expectations`), the queries (`warehouse`).
+Holds: which contract, head and session go together, and what a day is held against.
+Does not hold: Dagster (`quality.py`), the rules (`expectations`), the queries (`warehouse`), derived tables
+(`derive.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from assets.quality_pages import index_path, page_path, write_page
+from expectations.pages import day_page, index_page
 from expectations.suites import suite_for
-from expectations.validate import Verdict, validate_day
+from expectations.validate import Day, Verdict, validate_day
 from warehouse.catalog import load_table, open_catalog
 from warehouse.commit import CommitReceipt, FencedTable
-from warehouse.contract import load_contracts
-from warehouse.days import EmptyTableError, Head, day_rows, head_of, rows_where
+from warehouse.contract import TableContract, load_contracts
+from warehouse.days import (
+    EmptyTableError,
+    Head,
+    day_bounds,
+    day_rows,
+    head_of,
+    hours_beside_others,
+    positions_accounted,
+    rows_where,
+)
 from warehouse.lake_session import open_session
 from warehouse.offsets import Vector
-from warehouse.release import QualityResult, latest_result, next_evaluation, released
-from warehouse.rollups import vitals_by_minute
+from warehouse.release import QualityResult, latest_result, next_evaluation
 from warehouse.settings import Settings
 from warehouse.snapshots import vector_of
 from warehouse.tables import arrow_schema
-from warehouse.vocabulary import CODES
 
 RESULTS = "quality_results"
+ENDS_BESIDE_THE_TABLE = ("rejects", "duplicates")
 WRITER = "dagster"
 
 
-@dataclass(frozen=True, slots=True)
-class RollupReceipt:
-    """A day rolled up: rows written, into which snapshot (None: it was there), from which snapshot of the source."""
-
-    day: date
-    rows: int
-    snapshot_id: int | None
-    source_snapshot_id: int
-
-
 class Lake:
-    """Catalog and read-only session of one gate or roll-up; close it by `with`."""
+    """Catalog and read-only session of one gate or derivation; close it by `with`."""
 
     def __init__(self, settings: Settings) -> None:
         self._namespace = settings.namespace
         self._catalog = open_catalog(settings)
+        self._contracts = load_contracts(own=settings.contracts)
         self.session = open_session(settings)
 
     def __enter__(self) -> Lake:
@@ -65,31 +68,50 @@ class Lake:
 
     def verdicts(self, table: str, day: date) -> pa.Table:
         """The rows of `quality_results` on one day of one table; none before the first verdict ever."""
-        try:
-            head = self.head(RESULTS)
-        except EmptyTableError:
-            return arrow_schema(load_contracts().table(RESULTS)).empty_table()
-        return rows_where(self.session, head, {"table_name": table, "day": day})
+        return self._results({"table_name": table, "day": day})
 
-    def write(self, name: str, rows: pa.Table, source: Head, replace_day: date | None = None) -> CommitReceipt:
-        """Append rows made from `source`, or put them in the place of a day."""
-        fenced = FencedTable(self._catalog, (self._namespace, name), writer=WRITER)
-        rows = rows.cast(arrow_schema(load_contracts().table(name)))
-        return fenced.append_derived(rows, sources={source.table_uuid: source.snapshot_id}, replace_day=replace_day)
+    def verdicts_of(self, table: str) -> pa.Table:
+        """The same on every day of one table."""
+        return self._results({"table_name": table})
+
+    def all_verdicts(self) -> pa.Table:
+        """Every row of `quality_results`."""
+        return self._results({})
+
+    def _results(self, equal: Mapping[str, object]) -> pa.Table:
+        try:
+            return rows_where(self.session, self.head(RESULTS), equal)
+        except EmptyTableError:
+            return arrow_schema(self._contracts.table(RESULTS)).empty_table()
+
+    def append(self, name: str, rows: pa.Table, source: Head) -> CommitReceipt:
+        """Append rows made from `source`."""
+        return self._fenced(name).append_derived(rows, sources={source.table_uuid: source.snapshot_id})
+
+    def replace(self, name: str, rows: pa.Table, sources: Mapping[str, int], day: date) -> CommitReceipt:
+        """Put rows in the place of a day. `sources`: table uuid -> snapshot that was read."""
+        return self._fenced(name).append_derived(rows, sources=sources, replace_day=day)
+
+    def added_bytes(self, name: str, snapshot_id: int) -> int:
+        """Size of the files that a snapshot added; 0 where it is no longer known."""
+        snapshot = load_table(self._catalog, self._namespace, name).snapshot_by_id(snapshot_id)
+        return int((snapshot.summary or {}).get("added-files-size", 0)) if snapshot else 0
+
+    def _fenced(self, name: str) -> FencedTable:
+        return FencedTable(self._catalog, (self._namespace, name), writer=WRITER)
 
 
 def run_gate(settings: Settings, table: str, day: date, *, now: datetime) -> Verdict:
-    """Judge `day` (UTC) of `table` at its head and write the verdict to `quality_results`.
+    """Judge `day` (UTC) of `table` at its head and write the verdict to `quality_results`, then its page.
 
     `now` is aware. Raises `EmptyTableError` where the table has no snapshot; a red verdict is returned, not raised.
     """
-    contract = load_contracts().table(table)
-    if contract.partitioning is None:
-        raise ValueError(f"{table} has no days: its contract gives it no partitioning")
+    contracts = load_contracts(own=settings.contracts)
+    contract = contracts.table(table)
     with Lake(settings) as lake:
         head, vector = lake.head_and_vector(table)
-        rows = day_rows(lake.session, head, day, contract.partitioning.column)
-        verdict = validate_day(rows, suite_for(contract, CODES))
+        suite = suite_for(contract)
+        verdict = validate_day(_looked_at(lake, contract, head, vector, day, now), suite)
         result = QualityResult(
             table=table,
             day=day,
@@ -102,18 +124,40 @@ def run_gate(settings: Settings, table: str, day: date, *, now: datetime) -> Ver
             failed=tuple(verdict.failed),
             rows=verdict.rows,
         )
-        lake.write(RESULTS, result.row(arrow_schema(load_contracts().table(RESULTS))), head)
+        lake.append(RESULTS, result.row(arrow_schema(contracts.table(RESULTS))), head)
+        page = day_page(contract, day, verdict, suite, result.evaluated_at)
+        write_page(page_path(settings.home, table, day), page)
+        write_page(index_path(settings.home), index_page(lake.all_verdicts()))
     return verdict
 
 
-def run_rollup(settings: Settings, day: date) -> RollupReceipt:
-    """Replace `day` (UTC) of `vitals_by_minute` by what the released vitals of that day give; idempotent.
+def _looked_at(lake: Lake, contract: TableContract, head: Head, vector: Vector, day: date, now: datetime) -> Day:
+    """The day's rows, its hours beside those of other days, its newest row's age, the positions since it began."""
+    if contract.partitioning is None:
+        raise ValueError(f"{contract.name} has no days: its contract gives it no partitioning")
+    column = contract.partitioning.column
+    rows = day_rows(lake.session, head, day, column)
+    return Day(
+        rows,
+        hours=hours_beside_others(lake.session, head, day, column, now),
+        positions=_accounted(lake, contract, head, vector, day),
+        age=_age(rows, now) if day == now.date() else None,
+    )
 
-    Raises `DayNotReleasedError` unless the newest verdict on the day is a pass.
-    """
-    with Lake(settings) as lake:
-        release = released(lake.verdicts("vitals", day), "vitals", day)
-        head = lake.head("vitals")
-        rows = vitals_by_minute(lake.session, head, day, release.vector)
-        receipt = lake.write("vitals_by_minute", rows, head, replace_day=day)
-    return RollupReceipt(day, rows.num_rows, receipt.snapshot_id, head.snapshot_id)
+
+def _accounted(lake: Lake, contract: TableContract, head: Head, vector: Vector, day: date) -> pa.Table | None:
+    """The positions of the table's topic; None where it has several topics, and is a part of each of their accounts."""
+    if len(contract.fed_by) != 1:
+        return None
+    others = [lake.head_and_vector(name) for name in ENDS_BESIDE_THE_TABLE]
+    reached = {
+        topic: {at: min([end, *(other[topic][at] for _, other in others)]) for at, end in parts.items()}
+        for topic, parts in vector.items()
+    }
+    heads = [head, *(other for other, _ in others)]
+    return positions_accounted(lake.session, heads, reached, day_bounds(day)[0])
+
+
+def _age(rows: pa.Table, now: datetime) -> pa.Table:
+    newest = pc.max(rows["kafka_time"]).as_py()
+    return pa.table({"age_seconds": pa.array([newest and (now - newest).total_seconds()], pa.float64())})

@@ -8,14 +8,17 @@ check only shows it, and spares a run the attempt to build on a red day.
 # No `from __future__ import annotations`: Dagster reads the annotations of what it decorates.
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from assets.failures import without_values
 from assets.partitions import DAYS
+from assets.quality_pages import page_path
 from assets.schedules import GATE_WHEN
-from assets.streams import gate_key, table_key
+from assets.streams import gate_key, group, owners, table_key
+from warehouse.contract import StreamContract
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 CHECK = "day_is_fit"
 
 
-def gate_asset(table: str, owners: list[str]) -> dg.AssetsDefinition:
-    """The gate of `table`: each run judges one day and fails if the day is not fit to build upon."""
+def gate_asset(table: str, stream: StreamContract) -> dg.AssetsDefinition:
+    """The gate of `table`, of `stream`: each run judges one day and fails if the day is not fit to build upon."""
 
     @dg.asset(
         key=gate_key(table),
@@ -33,9 +36,9 @@ def gate_asset(table: str, owners: list[str]) -> dg.AssetsDefinition:
         partitions_def=DAYS,
         check_specs=[_check_spec(table)],
         automation_condition=GATE_WHEN,
-        group_name="quality",
-        kinds={"python"},
-        owners=owners,
+        group_name=group(stream),
+        kinds={"greatexpectations"},
+        owners=owners(stream),
         description=f"Verdict of {table}'s expectations on one day, kept as a row of quality_results.",
     )
     def gate(
@@ -45,22 +48,23 @@ def gate_asset(table: str, owners: list[str]) -> dg.AssetsDefinition:
 
         day = date.fromisoformat(context.partition_key)
         verdict = without_values(run_gate, settings, table, day, now=datetime.now(UTC))
-        yield check_result(verdict)
+        page = page_path(settings.home, table, day)
+        yield check_result(verdict, page)
         if not verdict.passed:
             # Not a materialisation: what depends on it would be due, and a backfill would go on to build the day.
             raise dg.Failure(_sentence(verdict), allow_retries=False)
-        yield dg.MaterializeResult(metadata=_numbers(verdict))
+        yield dg.MaterializeResult(metadata=_numbers(verdict, page))
 
     return gate
 
 
-def check_result(verdict: "Verdict") -> dg.AssetCheckResult:
-    """A verdict as Dagster shows it: names and counts, no value of any row."""
+def check_result(verdict: "Verdict", page: Path) -> dg.AssetCheckResult:
+    """A verdict as Dagster shows it: names and counts, no value of any row; `page` is where all of it stands."""
     return dg.AssetCheckResult(
         check_name=CHECK,
         passed=verdict.passed,
         description=_sentence(verdict),
-        metadata={**_numbers(verdict), "failed": dg.MetadataValue.json(dict(verdict.failed))},
+        metadata={**_numbers(verdict, page), "failed": dg.MetadataValue.json(dict(verdict.failed))},
     )
 
 
@@ -74,8 +78,12 @@ def _check_spec(table: str) -> dg.AssetCheckSpec:
     )
 
 
-def _numbers(verdict: "Verdict") -> dict[str, dg.MetadataValue]:
+def _numbers(verdict: "Verdict", page: Path) -> dict[str, dg.MetadataValue]:
+    from expectations.pages import markdown
+
     return {
+        "verdict": dg.MetadataValue.md(markdown(verdict)),
+        "page": dg.MetadataValue.path(str(page)),
         "rows": dg.MetadataValue.int(verdict.rows),
         "expectations": dg.MetadataValue.int(verdict.expectations),
         "suite_version": dg.MetadataValue.text(verdict.suite_version),

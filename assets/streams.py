@@ -6,23 +6,17 @@ Does not hold: their state (`monitoring.py` observes it), nor assets that Dagste
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
 
 import dagster as dg
 
 from assets.partitions import DAYS
+from expectations.suites import STALE_AFTER
 from warehouse.contract import Column, Contracts, StreamContract, TableContract, TopicContract
 
 # Streams that the graph writes itself, and the stream it makes them from. No contract says so: what a message is made
 # from is the graph's business (pipelines/stream.py), and this is its picture.
 MADE_FROM = {"clinical.alerts": "device.vitals", "clinical.alerts.withheld": "device.vitals"}
-
-# How old the newest change of a table may be before it is stale, by the contract's latency class.
-STALE_AFTER = {
-    "clinical": timedelta(minutes=5),
-    "operational": timedelta(hours=2),
-    "analytical": timedelta(hours=26),
-}
 
 
 def topic_key(stream: str) -> dg.AssetKey:
@@ -41,7 +35,7 @@ def topic_spec(stream: StreamContract, topic: TopicContract) -> dg.AssetSpec:
     return dg.AssetSpec(
         topic_key(stream.name),
         deps=[topic_key(source)] if source else [],
-        group_name="streams",
+        group_name=group(stream),
         kinds={"kafka"},
         owners=owners(stream),
         description=stream.message_description,
@@ -58,7 +52,7 @@ def gate_key(table: str) -> dg.AssetKey:
     return dg.AssetKey(["quality", table])
 
 
-def table_spec(table: TableContract, contracts: Contracts, gated: tuple[str, ...]) -> dg.AssetSpec:
+def table_spec(table: TableContract, contracts: Contracts, gated: Sequence[str]) -> dg.AssetSpec:
     """A table that no asset here makes: fed by topics, or, for verdicts, written by the gates of `gated`."""
     return dg.AssetSpec(
         table_key(table.name),
@@ -68,7 +62,7 @@ def table_spec(table: TableContract, contracts: Contracts, gated: tuple[str, ...
         ],
         partitions_def=DAYS if daily(table) else None,
         freshness_policy=freshness(table) if daily(table) else None,
-        group_name="lake",
+        group_name=group(contracts.stream(table.stream)),
         kinds={"iceberg"},
         owners=owners(contracts.stream(table.stream)),
         description=table.description,
@@ -85,6 +79,11 @@ def freshness(table: TableContract) -> dg.FreshnessPolicy:
     """When the table counts as stale, by its latency class."""
     window = STALE_AFTER[table.latency_class]
     return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window / 2)
+
+
+def group(stream: StreamContract) -> str:
+    """The contract's domain as Dagster's group."""
+    return stream.domain.replace("-", "_")
 
 
 def owners(stream: StreamContract) -> list[str]:

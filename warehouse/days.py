@@ -1,13 +1,14 @@
 """Days of a table: which of them changed, and the rows of one as they stand at a head.
 
-Holds: what derived work reads before it computes.
+Holds: what derived work reads before it computes, and what a day is held against: other days, and the source's
+positions.
 Does not hold: the session (`lake_session.py`), people's questions (`analytics.py`), nor writing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -15,11 +16,46 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from warehouse.offsets import Vector
+from warehouse.release import positions
+
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.typedef import Record
 
 EPOCH = date(1970, 1, 1)
+DAYS_BEFORE, USUAL_DAYS = 14, 3
+
+HOURS = """
+WITH seen AS (
+    SELECT epoch_us($column) // 86400000000 AS day, epoch_us($column) // 3600000000 % 24 AS hour, count(*) AS n
+    FROM iceberg_scan($metadata) WHERE $column >= $since AND $column < $end
+    GROUP BY ALL
+), other AS (SELECT DISTINCT day FROM seen WHERE day < epoch_us($first) // 86400000000
+), hours AS (SELECT unnest(range(24)) AS hour
+), usual AS (
+    SELECT hours.hour, median(coalesce(n, 0)) AS n, count(*) AS days
+    FROM hours CROSS JOIN other LEFT JOIN seen ON seen.hour = hours.hour AND seen.day = other.day
+    GROUP BY ALL
+), this AS (SELECT hour, n FROM seen WHERE day = epoch_us($first) // 86400000000)
+SELECT hour, coalesce(this.n, 0) AS "rows",
+       CASE WHEN epoch_us($first) + (hour + 1) * 3600000000 <= epoch_us($now) AND usual.days >= $enough AND usual.n > 0
+            THEN coalesce(this.n, 0) / usual.n END AS share_of_usual
+FROM hours LEFT JOIN this USING (hour) LEFT JOIN usual USING (hour)
+ORDER BY hour
+"""
+
+ACCOUNTED = """
+WITH found AS ($found), below AS (
+    SELECT found.*, next_offset FROM found JOIN reached USING (topic_id, kafka_partition)
+    WHERE kafka_offset < next_offset
+)
+SELECT topic_id, kafka_partition,
+       max(next_offset) - min(kafka_offset) AS positions,
+       count(*) AS found,
+       (max(next_offset) - min(kafka_offset) - count(*))::BIGINT AS unaccounted
+FROM below GROUP BY ALL ORDER BY ALL
+"""
 
 
 class EmptyTableError(RuntimeError):
@@ -83,9 +119,43 @@ def day_rows(connection: duckdb.DuckDBPyConnection, head: Head, day: date, colum
     return connection.execute(statement, [head.metadata_location, first, end]).to_arrow_table()
 
 
+def hours_beside_others(
+    connection: duckdb.DuckDBPyConnection, head: Head, day: date, column: str, now: datetime
+) -> pa.Table:
+    """24 rows: `hour`, `rows`, and `share_of_usual`: rows over the median of that hour of the days before.
+
+    The share is null where the hour is not over at `now` (aware), where fewer than `USUAL_DAYS` of the last
+    `DAYS_BEFORE` days have any row, and where the median is 0.
+    """
+    first, end = day_bounds(day)
+    bound = {"metadata": head.metadata_location, "since": first - timedelta(days=DAYS_BEFORE), "first": first}
+    statement = HOURS.replace("$column", f'"{column}"')
+    return connection.execute(statement, bound | {"end": end, "now": now, "enough": USUAL_DAYS}).to_arrow_table()
+
+
+def positions_accounted(
+    connection: duckdb.DuckDBPyConnection, heads: Iterable[Head], vector: Vector, since: datetime
+) -> pa.Table:
+    """Rows of topic_id, kafka_partition, positions, found and unaccounted, over what was appended from `since` on.
+
+    `heads`: the tables a message may end in; `vector`: what all of them have come to. Positions count from the first
+    that any of them has; a position in two of them makes `unaccounted` negative. A transaction's marker has a position
+    and no message: a site whose senders use transactions makes `positions_reconcile` a warning in the contract.
+    """
+    found = " UNION ALL ".join(_positions_from(head) for head in heads)
+    connection.register("reached", positions(vector))
+    return connection.execute(ACCOUNTED.replace("$found", found), {"since": since}).to_arrow_table()
+
+
+def _positions_from(head: Head) -> str:
+    location = head.metadata_location.replace("'", "''")
+    columns = "topic_id, kafka_partition, kafka_offset"
+    return f"SELECT {columns} FROM iceberg_scan('{location}') WHERE kafka_time >= $since"
+
+
 def rows_where(connection: duckdb.DuckDBPyConnection, head: Head, equal: Mapping[str, object]) -> pa.Table:
-    """All columns of the rows whose columns have the values of `equal` at `head`."""
-    condition = " AND ".join(f'"{name}" = ?' for name in equal)
+    """All columns of the rows whose columns have the values of `equal` at `head`; of all rows if it is empty."""
+    condition = " AND ".join(f'"{name}" = ?' for name in equal) or "true"
     statement = f"SELECT * FROM iceberg_scan(?) WHERE {condition}"
     return connection.execute(statement, [head.metadata_location, *equal.values()]).to_arrow_table()
 

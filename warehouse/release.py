@@ -98,6 +98,13 @@ def released(results: pa.Table, table: str, day: date) -> QualityResult:
     return newest
 
 
+def releases(results: pa.Table, table: str) -> dict[date, Vector]:
+    """Every released day of `table` -> the vector that it is released below."""
+    of_table = results.filter(pc.field("table_name") == table)
+    newest = (latest_result(of_table, table, day) for day in set(of_table["day"].to_pylist()))
+    return {result.day: result.vector for result in newest if result is not None and result.passed}
+
+
 def next_evaluation(now: datetime, newest: QualityResult | None) -> datetime:
     """`now`, or a microsecond after the newest verdict if the clock went back: the verdict given last decides."""
     return now if newest is None else max(now, newest.evaluated_at + timedelta(microseconds=1))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from assets.definitions import definitions
-from tests.expectations.day import DAY, TOPIC_ID, table
+from tests.expectations.day import DAY, GOOD, MIDNIGHT, TOPIC_ID, table
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
@@ -18,6 +18,7 @@ from warehouse.offsets import Interval
 from warehouse.settings import Settings
 
 PARTITION = DAY.isoformat()
+FED = (*GOOD, "alerts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,20 @@ class Lake:
 
     settings: Settings
 
-    def commit(self, rows: list[dict[str, Any]]) -> None:
-        """Put readings into `vitals`: for each partition everything from its vector to its last offset."""
-        fenced = self.fenced("vitals")
-        reached = fenced.vector()[TOPIC_ID]
+    def commit(self, rows: list[dict[str, Any]], name: str = "vitals") -> None:
+        """Put rows into a table: for each partition everything from its vector to its last offset. Offsets without a
+        row become rejects, so that the account of positions stays even."""
+        topic, given = topic_of(name), [{**row, "topic_id": topic_of(name)} for row in rows]
+        reached = self.fenced(name).vector()[topic]
         ends: dict[int, int] = {}
-        for row in rows:
+        for row in given:
             ends[row["kafka_partition"]] = max(ends.get(row["kafka_partition"], 0), row["kafka_offset"] + 1)
-        fenced.commit(table(rows), [Interval(TOPIC_ID, p, reached[p], end) for p, end in ends.items()])
+        spans = [Interval(topic, p, reached[p], end) for p, end in ends.items()]
+        there = {(row["kafka_partition"], row["kafka_offset"]) for row in given}
+        missing = [(p, o) for _, p, start, end in map(astuple, spans) for o in range(start, end) if (p, o) not in there]
+        self.fenced("rejects").commit(table([reject(name, *at) for at in missing], "rejects"), spans)
+        self.fenced("duplicates").commit(table([], "duplicates"), spans)
+        self.fenced(name).commit(table(given, name), spans)
 
     def fenced(self, name: str) -> FencedTable:
         return FencedTable(open_catalog(self.settings), (self.settings.namespace, name), writer="test")
@@ -46,13 +53,29 @@ class Lake:
 
 @pytest.fixture
 def lake(settings: Settings) -> Lake:
-    """Empty tables of all contracts; `vitals` begins at offset 0 of four partitions."""
+    """Empty tables of all contracts; those of outside streams begin at offset 0 of four partitions."""
     catalog = open_catalog(settings)
     for contract in load_contracts().tables():
         create_table(catalog, settings.namespace, contract, table_lock(settings))
     lake = Lake(settings)
-    lake.fenced("vitals").establish(TOPIC_ID, dict.fromkeys(range(4), 0))
+    for name in FED:
+        for one in (name, "rejects", "duplicates"):
+            lake.fenced(one).establish(topic_of(name), dict.fromkeys(range(4), 0))
     return lake
+
+
+def topic_of(table_name: str) -> str:
+    """The topic id of a table's stream in these tests."""
+    return TOPIC_ID if table_name == "vitals" else f"{TOPIC_ID}-{table_name}"
+
+
+def reject(name: str, partition: int, offset: int) -> dict[str, Any]:
+    """A refused message at that position, appended when the day began."""
+    return {
+        "stream": name, "stage": "decode", "reason": "malformed_json", "sealed_payload": b"-", "size_bytes": 1,
+        "sealed_under": f"day:{PARTITION}", "topic_id": topic_of(name), "kafka_partition": partition,
+        "kafka_offset": offset, "kafka_time": MIDNIGHT, "ingest_time": MIDNIGHT,
+    }  # fmt: skip
 
 
 @pytest.fixture

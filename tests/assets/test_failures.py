@@ -8,7 +8,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from assets import gate
+from assets import derive, gate
 from assets.failures import WithheldError, without_values
 from tests.assets.conftest import Lake
 from tests.assets.test_runs import GATE, MINUTES, NOW, run
@@ -58,7 +58,7 @@ def test_the_gate_s_failure_quotes_nobody(lake: Lake, defs, instance, monkeypatc
 def test_the_roll_up_s_failure_quotes_nobody(lake: Lake, defs, instance, monkeypatch) -> None:
     lake.commit(good_rows())
     gate.run_gate(lake.settings, "vitals", DAY, now=NOW)
-    monkeypatch.setattr(gate, "vitals_by_minute", quote_a_value)
+    monkeypatch.setattr(derive, "rolled_up", quote_a_value)
     result = run(defs, instance, MINUTES)
     log = stored(instance, result)
     assert not result.success

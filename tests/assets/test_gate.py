@@ -6,15 +6,26 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from assets.gate import run_gate, run_rollup
+from assets.derive import DerivedDay, derive
+from assets.gate import run_gate
 from tests.assets.conftest import Lake
 from tests.expectations.day import DAY, MIDNIGHT, good_rows, reading
+from warehouse.contract import load_contracts
 from warehouse.release import DayNotReleasedError
+from warehouse.settings import Settings
 from warehouse.vocabulary import HEART_RATE
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 WRONG = {"numeric_value": 900.0}
+
+
+def run_rollup(settings: Settings, day: date) -> DerivedDay:
+    """`vitals_by_minute` of one day; a refusal as the error that Dagster would show."""
+    receipt = derive(settings, load_contracts(), "vitals_by_minute", [day])
+    if receipt.refused:
+        raise DayNotReleasedError(receipt.refused[0])
+    return receipt.done[0]
 
 
 def minutes(lake: Lake, code: str = HEART_RATE) -> list[dict[str, object]]:

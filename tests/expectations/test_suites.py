@@ -6,9 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from expectations.suites import Suite, suite_for
+from expectations.suites import DERIVED, Suite, suite_for
 from warehouse.contract import QualityRule, TableContract, load_contracts
-from warehouse.vocabulary import CODES, CONSCIOUSNESS, HEART_RATE, SUPPLEMENTAL_OXYGEN
+from warehouse.vocabulary import (
+    BEDSIDE,
+    CODES,
+    CONSCIOUSNESS,
+    HEART_RATE,
+    LABORATORY,
+    LACTATE,
+    SUPPLEMENTAL_OXYGEN,
+    codes_in,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +44,29 @@ def test_required_columns_are_expected_to_be_given(suite: Suite, vitals: TableCo
 
 
 def test_every_measured_code_has_its_range_and_unit(suite: Suite) -> None:
-    measured = {code for code, vital in CODES.items() if vital.numeric}
-    assert named(suite, "value_of") == {f"value_of[{code}]" for code in measured}
-    assert named(suite, "unit_of") == {f"unit_of[{code}]" for code in measured}
+    bedside = codes_in((BEDSIDE,))
+    assert named(suite, "value_of") == {f"value_of[{known.code}]" for known in bedside if known.numeric}
+    assert named(suite, "unit_of") == {f"unit_of[{known.code}]" for known in bedside if known.unit}
+
+
+def test_only_codes_of_the_column_s_value_sets_have_expectations(suite: Suite) -> None:
+    labs = suite_for(load_contracts().table("labs"))
+    assert named(labs, "value_of") == {f"value_of[{known.code}]" for known in codes_in((LABORATORY,)) if known.numeric}
+    assert f"value_of[{LACTATE}]" not in named(suite, "value_of")
+    assert not named(labs, "answer_of")
+
+
+def test_a_contract_may_make_a_derived_expectation_a_warning(vitals: TableContract) -> None:
+    rule = QualityRule("kafka_time_rises", "", None, "warning", DERIVED, {})
+    blocking = {e.name: e.blocking for e in suite_for(replace(vitals, quality=(rule,))).expectations}
+    assert blocking["kafka_time_rises"] is False
+    assert blocking["key_is_unique"] is True
+
+
+def test_a_contract_that_speaks_of_no_derived_expectation_is_refused(vitals: TableContract) -> None:
+    rule = QualityRule("kafka_time_falls", "", None, "warning", DERIVED, {})
+    with pytest.raises(ValueError, match="kafka_time_falls"):
+        suite_for(replace(vitals, quality=(rule,)))
 
 
 def test_a_coded_observation_has_answers_and_no_number(suite: Suite) -> None:

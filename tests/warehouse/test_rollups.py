@@ -1,0 +1,149 @@
+"""Queries of derived tables on days in memory, worked by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.expectations.day import DAY, MIDNIGHT, reading, table, wave
+from warehouse.contract import load_contracts
+from warehouse.rollups import QUERIES, Source, open_day, rolled_up
+from warehouse.tables import arrow_schema
+from warehouse.vocabulary import CGM_GLUCOSE, HEART_RATE
+
+CONTRACTS = load_contracts()
+SOURCES = ("vitals", "wearables", "alerts", "stays")
+
+
+def at(hours: float) -> datetime:
+    return MIDNIGHT + timedelta(hours=hours)
+
+
+def derived(name: str, **sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a derived table on the day, of sources given by table; they fit its contract's schema."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    open_day(connection, DAY, tuple(Source(CONTRACTS.table(source), None, None) for source in SOURCES))
+    for source, rows in sources.items():
+        connection.register(source, table(rows, source))
+    schema = arrow_schema(CONTRACTS.table(name))
+    return rolled_up(connection, name).select(schema.names).cast(schema).to_pylist()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_day_without_rows_has_none_and_the_contract_s_columns(name: str) -> None:
+    assert derived(name) == []
+
+
+def test_an_hour_has_its_mean_median_spread_and_minutes() -> None:
+    values = [60.0, 70.0, 110.0]
+    rows = [reading(n * 30, HEART_RATE, numeric_value=value) for n, value in enumerate(values)]
+    aside = [
+        reading(200, HEART_RATE, numeric_value=900.0, quality_flag="out_of_range"),
+        reading(201, HEART_RATE, subject_token=None),
+        wave(202),
+    ]
+    (hour,) = derived("vitals_by_hour", vitals=[*rows, *aside])
+    assert (hour["samples"], hour["minutes"], hour["hour"]) == (3, 2, MIDNIGHT)
+    assert (hour["mean"], hour["median"], hour["minimum"], hour["maximum"]) == (80.0, 70.0, 60.0, 110.0)
+    assert hour["deviation"] == pytest.approx(21.602469)
+
+
+def test_a_mean_of_equal_values_is_that_value_whatever_the_rounding() -> None:
+    rows = [reading(n, HEART_RATE, numeric_value=70.1) for n in range(7)]
+    for name in ("vitals_by_hour", "vitals_by_minute"):
+        (row,) = derived(name, vitals=rows)
+        assert row["minimum"] <= row["mean"] <= row["maximum"]
+
+
+def alert(hour: float, token: str = "TOKEN0", level: int = 2, **changed: Any) -> dict[str, Any]:
+    return {"subject_token": token, "ward": "ICU-1", "episode_start": at(hour), "level": level, **changed}
+
+
+def test_a_ward_s_hour_counts_patients_readings_flags_and_alerts() -> None:
+    rows = [
+        reading(0, HEART_RATE),
+        reading(1, HEART_RATE, quality_flag="probe_off"),
+        reading(2, HEART_RATE, subject_token="B", device_id="MON-0002"),
+        reading(3, HEART_RATE, subject_token=None, device_id="MON-0003"),
+        reading(4, HEART_RATE, ward=None),
+    ]
+    first, second = derived("ward_summary", vitals=rows, alerts=[alert(0.5), alert(0.6, level=3), alert(1.5, "C")])
+    assert first == {
+        "ward": "ICU-1", "hour": MIDNIGHT, "patients": 2, "devices": 3, "readings": 4, "flagged": 1,
+        "without_patient": 1, "alerts": 2, "alerts_highest": 1,
+    }  # fmt: skip
+    assert (second["hour"], second["patients"], second["readings"], second["alerts"]) == (at(1), 1, 0, 1)
+
+
+def lagging(seconds: float, n: int = 40, code: str = HEART_RATE) -> list[dict[str, Any]]:
+    """Readings a minute apart that came so long after their own time."""
+    made = [reading(60 * k, code) for k in range(n)]
+    return [{**row, "kafka_time": row["event_time"] + timedelta(seconds=seconds)} for row in made]
+
+
+@pytest.mark.parametrize(
+    ("lag", "offset", "flag"),
+    [(0.4, None, None), (-1.5, 1.5, None), (-2.0, 2.0, "ahead"), (59.0, None, None), (1440.0, -1440.0, "behind")],
+)
+def test_a_clock_is_told_by_the_least_lag(lag: float, offset: float | None, flag: str | None) -> None:
+    (device,) = derived("device_health", vitals=lagging(lag))
+    assert (device["least_lag_s"], device["clock_offset_s"], device["clock_flag"]) == (lag, offset, flag)
+
+
+def test_one_wrong_stamp_in_forty_does_not_decide() -> None:
+    rows = lagging(0.5)
+    rows[7]["kafka_time"] = rows[7]["event_time"] - timedelta(hours=1)
+    (device,) = derived("device_health", vitals=rows)
+    assert (device["clock_flag"], device["median_lag_s"]) == (None, 0.5)
+
+
+def test_a_wearable_that_sends_in_batches_is_not_behind() -> None:
+    (device,) = derived("device_health", wearables=lagging(600.0, code=CGM_GLUCOSE))
+    assert (device["table_name"], device["clock_flag"]) == ("wearables", None)
+
+
+def test_a_silence_is_long_by_the_device_s_own_interval() -> None:
+    rows = lagging(0.5, n=20)
+    later = [{**row, "event_time": row["event_time"] + timedelta(hours=2), "kafka_offset": 99} for row in rows[:3]]
+    (device,) = derived("device_health", vitals=[*rows, *later])
+    assert (device["gaps"], device["longest_gap_s"], device["readings"]) == (1, 7200 - 19 * 60, 23)
+
+
+def stay(token: str, state: str = "admitted", **changed: Any) -> dict[str, Any]:
+    row = {"subject_token": token, "stay_id": token, "state": state, "birth_year": 1960, "sex": "F"}
+    return row | {"opened_at": at(1), "admitted_at": at(1)} | changed
+
+
+def test_the_population_of_a_day_is_who_was_in_care_on_it() -> None:
+    stays = [
+        stay("A"),
+        stay("B", admitted_at=at(-48), discharged_at=at(3), state="discharged"),
+        stay("long gone", admitted_at=at(-48), discharged_at=at(-1), state="discharged"),
+        stay("tomorrow", admitted_at=at(25), opened_at=at(25)),
+        stay("cancelled", state="cancelled", admitted_at=None),
+        stay("old", birth_year=1930, sex=None),
+    ]
+    sixties, oldest = derived("population_by_day", stays=stays, vitals=[reading(0, HEART_RATE, subject_token="A")],
+                              alerts=[alert(1, "A"), alert(2, "A")])  # fmt: skip
+    assert sixties == {
+        "day": MIDNIGHT, "age_band": "60-69", "sex": "F", "patients": 2, "stays": 2, "admissions": 1, "discharges": 1,
+        "monitored": 1, "alerted": 1, "alerts": 2,
+    }  # fmt: skip
+    assert (oldest["age_band"], oldest["sex"], oldest["monitored"]) == ("90+", "U", 0)
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    rows = [reading(n, HEART_RATE, numeric_value=60.0 + n / 7) for n in range(50)]
+    for name in ("vitals_by_minute", "vitals_by_hour", "ward_summary", "device_health"):
+        assert derived(name, vitals=rows) == derived(name, vitals=list(reversed(rows)))
+
+
+def test_a_source_of_the_day_before_is_replaced() -> None:
+    connection, vitals = duckdb.connect(), CONTRACTS.table("vitals")
+    connection.register("vitals", table([reading(0, HEART_RATE)]))
+    open_day(connection, DAY, (Source(vitals, None, {}),))
+    assert connection.execute("SELECT count(*) FROM vitals").fetchone() == (0,)
