@@ -1,4 +1,4 @@
-"""`python -m infra.bench p1|p2|p3|all`: run benchmarks, print a table, and everything as JSON with `--json`.
+"""`python -m infra.bench p1|p2|p3|p4|all`: run benchmarks, print a table, and everything as JSON with `--json`.
 
 Holds: arguments and their sizes. Does not hold: any measuring.
 """
@@ -12,12 +12,13 @@ import sys
 
 from rich.console import Console
 
-from infra.bench import freshness, ingest, latency
+from infra.bench import freshness, ingest, latency, questions
+from infra.bench.bedside import Size
 from infra.bench.check import CheckFailedError
 from infra.bench.measured import ProcessError
 from infra.bench.report import Report, as_json, show
 
-BENCHMARKS = ("p1", "p2", "p3")
+BENCHMARKS = ("p1", "p2", "p3", "p4")
 QUICK_QUEUE_BYTES = 24 << 20
 """In a quick run the store stands still too shortly to fill the lake's own queue."""
 
@@ -26,6 +27,8 @@ _SIZES = {
     "full": (4_000_000, 3, 60.0, (60.0, 60.0, 60.0)),
     "quick": (400_000, 1, 20.0, (15.0, 15.0, 15.0)),
 }
+
+_ROWS = {"full": 50_000_000, "quick": 1_000_000}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +55,9 @@ def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) ->
         return ingest.measure(given.messages or messages, given.rounds or rounds, progress)
     if name == "p2":
         return freshness.measure(given.seconds or seconds, progress)
+    if name == "p4":
+        rows = given.rows or _ROWS["quick" if given.quick else "full"]
+        return questions.measure(Size(rows, given.files), given.rounds or 3, progress)
     times = latency.Times(*([given.seconds] * 3 if given.seconds else phases))
     queue_bytes = QUICK_QUEUE_BYTES if given.quick else None
     return latency.measure(times, tuple(given.rate or latency.RATES), queue_bytes, progress)
@@ -61,7 +67,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__.splitlines()[0])
     parser.add_argument("benchmark", choices=(*BENCHMARKS, "all"))
     parser.add_argument("--messages", type=int, help="P1: length of the backlog")
-    parser.add_argument("--rounds", type=int, help="P1: rounds of ours and bare")
+    parser.add_argument("--rounds", type=int, help="P1, P4: rounds of ours and the other")
+    parser.add_argument("--rows", type=int, help="P4: readings in the lake")
+    parser.add_argument("--files", type=int, default=200, help="P4: files they lie in")
     parser.add_argument("--seconds", type=float, help="P2: of load; P3: of each of its three phases")
     parser.add_argument("--rate", type=float, action="append", help="P3: messages a second (may be given again)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")

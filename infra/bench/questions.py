@@ -1,0 +1,198 @@
+"""P4: the kept questions over the lake's tables, against DuckDB that reads the same Parquet files directly.
+
+Holds: the rounds, the direct reading, the comparison of answers and the figures.
+Does not hold: the rows (`bedside`), the questions (`warehouse/sql`).
+
+Ours is what `wardstream sql` does: guard, catalog, Iceberg metadata, manifests, rows. The direct reading knows its
+files beforehand: views over `read_parquet` of the files that the snapshot names, made before any clock runs. Both have
+the same SQL, threads, memory, and a session of their own; they take turns, and every pair of answers is compared.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from infra.bench.bedside import Size, fill
+from infra.bench.check import CheckFailedError
+from infra.bench.report import Report, Spread
+from infra.bench.surroundings import BASES, BUCKET, READER, WRITER
+from infra.services import ports
+from infra.services.processes import Child
+from infra.services.store import EmbeddedStore
+from warehouse.analytics import VOCABULARY, Analytics, vocabulary
+from warehouse.catalog import open_catalog
+from warehouse.lake_session import open_session, quoted
+from warehouse.named_queries import NamedQuery, named_queries
+from warehouse.settings import Settings
+
+QUESTIONS = (
+    "alert_context", "alert_latency", "alert_load", "alerts_by_rule", "codes_seen", "desaturations", "device_changes",
+    "device_clocks", "device_health", "lab_corrections", "labs_latest", "lateness", "low_pressure_time",
+    "offsets_accounted", "patients_by_stream", "rows_by_hour", "stream_freshness", "stream_volume", "unknown_fields",
+    "vitals_latest",
+)  # fmt: skip
+ASKED_AT = datetime(2026, 11, 1, tzinfo=UTC)
+SEED = 5
+NEAR = 1e-9
+APPROXIMATE, NEAR_APPROXIMATE = "approx_", 0.05
+"""Two runs of an approximate aggregate differ, by the order in which threads bring their rows."""
+WORST_S, QUICK_S = 2.0, 1.0
+
+Progress = Callable[[str], None]
+Ask = Callable[[NamedQuery], pa.Table]
+
+
+def measure(size: Size, rounds: int, progress: Progress, names: tuple[str, ...] = QUESTIONS) -> Report:
+    """Raises `CheckFailedError` where two answers to a question differ."""
+    with _store(progress) as settings:
+        progress(f"bringing {size.rows:,} readings in {size.files} files")
+        fill(settings, size, SEED)
+        with _ours(settings) as ours, _direct(settings) as (direct, files):
+            times = _rounds(ours, direct, rounds, progress, names)
+            return _report(size, files, times, rounds)
+
+
+@contextmanager
+def _store(progress: Progress) -> Generator[Settings]:
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="wardstream-bench-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        progress(f"starting a store in {folder}")
+        embedded = EmbeddedStore(folder / "store", next(ports.free_bases(*BASES)), BUCKET, WRITER, READER)
+        child = Child.start(embedded.program(folder / "store.log"))
+        stack.callback(child.kill)
+        child.wait_ready()
+        yield Settings.from_environment(
+            {
+                "WARDSTREAM_HOME": str(folder / "home"),
+                "WARDSTREAM_S3_ENDPOINT": embedded.endpoint,
+                "WARDSTREAM_WAREHOUSE": f"s3://{BUCKET}/p4",
+                "WARDSTREAM_NAMESPACE": "p4",
+            }
+        )
+
+
+@contextmanager
+def _ours(settings: Settings) -> Generator[Ask]:
+    with Analytics(settings) as analytics:
+        yield lambda query: analytics.query(query.sql, parameters=query.parameters(ASKED_AT)).table
+
+
+@contextmanager
+def _direct(settings: Settings) -> Generator[tuple[Ask, int]]:
+    """A session that reads the Parquet files themselves, and how many files the readings are in."""
+    with Analytics(settings) as analytics:
+        schemas, views = analytics.tables, analytics.views
+    counts = {}
+    with open_session(settings) as session:
+        for name in schemas.keys() - views.keys() - {VOCABULARY}:
+            files = _files(settings, name)
+            counts[name] = len(files)
+            if files:
+                listed = ", ".join(map(quoted, files))
+                session.execute(f"CREATE TEMP VIEW {name} AS FROM read_parquet([{listed}], hive_partitioning = false)")
+            else:
+                session.register(name, schemas[name].empty_table())
+        session.register(VOCABULARY, vocabulary())
+        for view in views.values():
+            session.execute(f"CREATE TEMP VIEW {view.name} AS {view.select}")
+
+        def ask(query: NamedQuery) -> pa.Table:
+            return session.execute(query.sql, query.parameters(ASKED_AT)).to_arrow_table()
+
+        yield ask, counts["vitals"]
+
+
+def _files(settings: Settings, name: str) -> list[str]:
+    catalog = open_catalog(settings)
+    if not catalog.table_exists((settings.namespace, name)):
+        return []
+    return [task.file.file_path for task in catalog.load_table((settings.namespace, name)).scan().plan_files()]
+
+
+def _rounds(
+    ours: Ask, direct: Ask, rounds: int, progress: Progress, names: tuple[str, ...]
+) -> dict[str, tuple[Spread, Spread]]:
+    """Seconds of ours and of the direct reading, by question."""
+    kept = named_queries()
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
+    for nth in range(rounds):
+        for name in names:
+            answers = []
+            for at in (0, 1) if nth % 2 else (1, 0):
+                started = time.perf_counter()
+                answers.append((ours, direct)[at](kept[name]))
+                seconds[name][at].append(time.perf_counter() - started)
+            if told := difference(*answers, approximate=APPROXIMATE in kept[name].sql):
+                raise CheckFailedError(f"the answers to {name} differ: {told}")
+        progress(f"round {nth + 1} of {rounds}")
+    return {name: (Spread.of(ours_s), Spread.of(direct_s)) for name, (ours_s, direct_s) in seconds.items()}
+
+
+def difference(one: pa.Table, other: pa.Table, approximate: bool = False) -> str:
+    """In what two answers differ, empty if in nothing: columns, number of rows, or a value in rows sorted alike.
+    Names no value."""
+    if one.column_names != other.column_names:
+        return "columns"
+    if one.num_rows != other.num_rows:
+        return f"{one.num_rows} and {other.num_rows} rows"
+    near = NEAR_APPROXIMATE if approximate else NEAR
+    for row, twin in zip(_sorted(one), _sorted(other), strict=True):
+        for name in one.column_names:
+            if not _alike(row[name], twin[name], near):
+                return f"column {name}"
+    return ""
+
+
+def _sorted(rows: pa.Table) -> list[dict[str, Any]]:
+    exact = [field.name for field in rows.schema if not pa.types.is_floating(field.type)]
+    return sorted(rows.to_pylist(), key=lambda row: [repr(row[name]) for name in exact])
+
+
+def _alike(one: Any, other: Any, near: float) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=near, abs_tol=near) or (math.isnan(one) and math.isnan(other))
+    return one == other
+
+
+def _report(size: Size, files: int, times: Mapping[str, tuple[Spread, Spread]], rounds: int) -> Report:
+    ratios = {name: ours.median / direct.median for name, (ours, direct) in times.items()}
+    total = sum(ours.median for ours, _ in times.values()) / sum(direct.median for _, direct in times.values())
+    middle = statistics.geometric_mean(ratios.values())
+    slow = slower_than_allowed(times)
+    rows = [(name, str(ours), str(direct), ratios[name]) for name, (ours, direct) in times.items()]
+    return Report(
+        name="p4",
+        title=f"{len(times)} kept questions, Iceberg tables by ours against their Parquet files read directly",
+        data=f"{size.rows:,} readings in {files} files, results and alerts beside; {rounds} rounds, seconds, "
+        "median (least to most)",
+        columns=("question", "ours", "direct", "ours / direct"),
+        rows=(*rows, ("all, by total", "", "", total), ("all, geometric mean", "", "", middle)),
+        figures={
+            "seconds": {name: {"ours": ours.each, "direct": direct.each} for name, (ours, direct) in times.items()},
+            "ratios": ratios,
+            "ratio_of_totals": total,
+            "geometric_mean": middle,
+            "over_2_s_where_direct_is_under_1_s": slow,
+        },
+        remarks=(
+            "each pair of answers was compared; numbers of approximate aggregates to 5 %, others to 1e-9",
+            f"over {WORST_S:.0f} s where the direct reading is under {QUICK_S:.0f} s: {', '.join(slow) or 'none'}",
+        ),
+    )
+
+
+def slower_than_allowed(times: Mapping[str, tuple[Spread, Spread]]) -> list[str]:
+    """Questions that take us more than `WORST_S` where the direct reading takes less than `QUICK_S`."""
+    return [name for name, (ours, direct) in times.items() if ours.median > WORST_S and direct.median < QUICK_S]
