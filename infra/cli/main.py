@@ -239,6 +239,74 @@ def rejects_show(
     raise typer.Exit(code)
 
 
+@rejects_app.command("replay")
+def rejects_replay(
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    rejected_for: Annotated[str | None, typer.Option(help="Only rejected for this, e.g. unknown_unit.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only appended since then (ISO 8601; UTC without a zone).")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why they are opened. Kept in the audit file.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Most messages a second.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send rejects again, after what refused them is mended.
+
+    Needs --reason: sealed messages are opened. Sent twice is harmless, event ids tell.
+    """
+    from infra.cli.rejects_replay import replay_rejects
+    from infra.cli.sql import moment
+
+    try:
+        at = moment(since) if since else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--since") from None
+    code = replay_rejects(
+        settings(),
+        stream=stream,
+        rejected_for=rejected_for,
+        since=at,
+        why=reason,
+        rate=rate,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    source: Annotated[str, typer.Argument(help="A file of JSON lines, public data (--as), or a topic (--into).")],
+    as_source: Annotated[str | None, typer.Option("--as", help="physionet, mimic, cgm or icu.")] = None,
+    into: Annotated[str | None, typer.Option(help="The stream that the messages of a topic go into.")] = None,
+    stays: Annotated[int | None, typer.Option(min=1, help="Only so many stays or people of public data.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Most messages a second.")] = None,
+    speed: Annotated[float | None, typer.Option(min=0.001, help="Seconds of public data a second.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="A new file that keeps what was sent, for the oracle.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send messages of a file, public data or a topic to the streams.
+
+    As fast as it goes, but for --rate and --speed. A line of a file is {"stream": …, "key": …, "value": …}. A topic is
+    read from its beginning to its present end. Sent twice is harmless: event ids tell.
+    """
+    from infra.cli import replay as replaying
+
+    code = replaying.replay(
+        settings(),
+        source,
+        as_source=as_source,
+        into=into,
+        stays=stays,
+        rate=rate,
+        speed=speed,
+        ledger=ledger,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
 @catalog_app.callback()
 def _catalog() -> None:
     """A group, though it has one command yet."""

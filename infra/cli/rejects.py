@@ -2,7 +2,7 @@
 
 Holds: the two questions and what is printed. A payload is opened only with a reason, and only after that reason is on
 disk (`warehouse/audit.py`); it goes to standard output and nowhere else.
-Does not hold: the sealing (`warehouse/identity.py`), the keys (`warehouse/vault.py`), mending or replaying.
+Does not hold: the sealing (`warehouse/identity.py`), the keys (`warehouse/vault.py`), sending again (`rejects_replay`).
 
 Exit codes: 0 shown, 1 refused, not there or no longer to be opened, 2 no such stream, or the catalog, the store or the
 vault does not answer, 130 Ctrl-C.
@@ -73,10 +73,10 @@ def list_rejects(
 
     Returns the exit code.
     """
-    if wrong := _unknown_stream(settings, stream):
+    if wrong := unknown_stream(settings, stream):
         return _tell(wrong, WRONG_USE)
     chosen = {"stream": stream, "reason": reason, "since": since}
-    return _outcome(settings, lambda: _list(settings, chosen, limit, as_json))
+    return outcome(settings, lambda: _list(settings, chosen, limit, as_json))
 
 
 def show_reject(
@@ -94,13 +94,13 @@ def show_reject(
     Where a topic was made anew and both of its lives have a reject there, the younger one is shown. Returns the exit
     code.
     """
-    if wrong := _unknown_stream(settings, stream):
+    if wrong := unknown_stream(settings, stream):
         return _tell(wrong, WRONG_USE)
     position = {"stream": stream, "partition": partition, "offset": offset}
-    return _outcome(settings, lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
+    return outcome(settings, lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
 
 
-def _unknown_stream(settings: Settings, stream: str | None) -> str:
+def unknown_stream(settings: Settings, stream: str | None) -> str:
     """What to say of a stream that no contract declares; empty for one that is."""
     from warehouse.contract import load_contracts
 
@@ -108,7 +108,8 @@ def _unknown_stream(settings: Settings, stream: str | None) -> str:
     return "" if stream is None or stream in known else f"no such stream; streams are {', '.join(known)}"
 
 
-def _outcome(settings: Settings, act: Callable[[], None]) -> int:
+def outcome(settings: Settings, act: Callable[[], None]) -> int:
+    """The exit code of a question to the lake; what it raises is told on standard error."""
     from warehouse.analytics import LakeUnavailable, StatementFailed
     from warehouse.audit import AuditError
     from warehouse.identity import SealError

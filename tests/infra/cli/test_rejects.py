@@ -101,7 +101,7 @@ def test_a_list_without_rejects_says_so(settings: Settings, capsys: pytest.Captu
 
 def test_an_unknown_stream_or_reason_is_answered_with_those_there_are(settings: Settings, capsys) -> None:
     assert list_rejects(settings, stream="device.vital") == show_reject(settings, "device.vital", 0, 0) == 2
-    assert capsys.readouterr().err.count("no such stream; streams are clinical.alerts, ") == 2
+    assert capsys.readouterr().err.count("no such stream; streams are adt.events, clinical.alerts, ") == 2
     assert list_rejects(settings, reason="malformed") == 0
     out, err = capsys.readouterr()
     assert out == "no rejects\n"

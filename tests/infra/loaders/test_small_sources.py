@@ -48,7 +48,7 @@ def test_each_person_s_glucose_ends_in_the_hour_before(tmp_path: Path) -> None:
 
     mine = [event.due_ms for event in events if event.patient == "P600001"]
 
-    assert (153, "mg/dL", "99504-3") == tuple(said(loaded)[0][name] for name in ("value", "unit", "code"))
+    assert tuple(said(loaded)[0][name] for name in ("value", "unit", "code")) == (153, "mg/dL", "99504-3")
     assert mine[1] - mine[0] == 15 * 60_000
     assert loaded.not_sent == {"no number": 1}
     assert {event.patient for event in events} == {"P600001", "P600002"}

@@ -1,0 +1,149 @@
+"""`wardstream rejects replay`: what was refused, opened and sent again after a fix.
+
+Holds: the choice of rejects, their opening (on record first), and the sending of each different message once.
+Does not hold: the sealing (`warehouse/identity.py`), the keys (`warehouse/vault.py`), the sending (`sending`).
+
+A reject that is right by now becomes a row; sent twice, its second sending is a duplicate by its event id. One that is
+wrong still becomes a reject once more. Nothing of a message is printed.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from infra.cli import sending
+from infra.cli.rejects import LEAST_REASON, WRONG_USE, NotShownError, outcome, unknown_stream
+from infra.cli.sending import NotReachableError, NotSentError, Send, Sent
+
+if TYPE_CHECKING:
+    from infra.simulator.ward import Event
+    from warehouse.settings import Settings
+
+SEALED = """
+SELECT stream, topic_id, kafka_partition, kafka_offset, sealed_payload, sealed_under, subject_token
+FROM rejects
+WHERE ($stream IS NULL OR stream = $stream)
+  AND ($reason IS NULL OR reason = $reason)
+  AND ($since IS NULL OR kafka_time >= $since::TIMESTAMPTZ)
+ORDER BY kafka_time, stream, kafka_partition, kafka_offset
+"""
+
+
+def replay_rejects(
+    settings: Settings,
+    *,
+    stream: str | None = None,
+    rejected_for: str | None = None,
+    since: datetime | None = None,
+    why: str | None = None,
+    rate: float | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
+    send: Send | None = None,
+) -> int:
+    """Send the chosen rejects again; with `dry_run` count them and open nothing. `why` goes on record before any is
+    opened. Returns the exit code; `send` instead of the broker's is for tests."""
+    if wrong := unknown_stream(settings, stream):
+        print(f"wardstream rejects: {wrong}", file=sys.stderr)
+        return WRONG_USE
+    chosen = {"stream": stream, "reason": rejected_for, "since": since}
+    return outcome(settings, lambda: _replay(settings, chosen, (why or "").strip(), rate, dry_run, as_json, send))
+
+
+def _replay(
+    settings: Settings, chosen: Mapping[str, Any], why: str, rate: float | None, dry_run: bool, as_json: bool,
+    send: Send | None,
+) -> None:  # fmt: skip
+    if not dry_run and len(why) < LEAST_REASON:
+        raise NotShownError(
+            f"rejects are opened only for a reason that is kept: --reason, {LEAST_REASON} letters or more"
+        )
+    rows = [row for row in _rows(settings, chosen) if row["stream"] not in sending.MADE_HERE]
+    told: dict[str, Any] = {"rejects": len(rows), "dry_run": dry_run, "by_stream": Counter(r["stream"] for r in rows)}
+    if rows and not dry_run:
+        try:
+            send = send or sending.sender(settings, rate=rate, quiet=as_json)
+        except (NotSentError, NotReachableError) as error:
+            raise NotShownError(str(error)) from None
+        _record(settings, rows, why)
+        told |= _sent(settings, rows, send)
+    print(json.dumps(told) if as_json else _line(told))
+    if told.get("unacknowledged"):
+        raise NotShownError("not all were acknowledged; run it again, what arrived is known by its event id")
+
+
+def _rows(settings: Settings, chosen: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from warehouse.analytics import Analytics
+
+    with Analytics(settings) as analytics:
+        return analytics.query(SEALED, parameters=chosen).table.to_pylist()
+
+
+def _record(settings: Settings, rows: list[dict[str, Any]], why: str) -> None:
+    """Who opens which rejects and why, a line a partition, before the first is opened."""
+    from warehouse.audit import FILE, record
+
+    places: dict[tuple[str, str, int], list[int]] = {}
+    for row in rows:
+        places.setdefault((row["stream"], row["topic_id"], row["kafka_partition"]), []).append(row["kafka_offset"])
+    for (stream, topic_id, partition), offsets in places.items():
+        entry: dict[str, str | int | None] = {
+            "who": getpass.getuser(), "what": "reject.replay", "stream": stream, "topic_id": topic_id,
+            "kafka_partition": partition, "kafka_offsets": ",".join(map(str, offsets)), "why": why,
+        }  # fmt: skip
+        record(settings.home / FILE, datetime.now(UTC), entry)
+    print(f"wardstream rejects: this opening is on record in {settings.home / FILE}", file=sys.stderr)
+
+
+def _sent(settings: Settings, rows: list[dict[str, Any]], send: Send) -> dict[str, Any]:
+    from warehouse.identity import SealError, unseal_reject
+    from warehouse.vault import open_vault
+
+    closed, seen = [], set()
+
+    def events() -> Iterator[Event]:
+        vault = open_vault(settings.vault_uri, time.monotonic)
+        try:
+            for row in rows:
+                try:
+                    sealed = (row["sealed_payload"], row["sealed_under"], row["subject_token"])
+                    message = unseal_reject(vault, row["stream"], *sealed)
+                except SealError:
+                    closed.append(row)
+                    continue
+                if (row["stream"], *message) not in seen:
+                    seen.add((row["stream"], *message))
+                    yield _event(row["stream"], message.key, message.value)
+        finally:
+            vault.close()
+
+    sent: Sent = send(events())
+    return {
+        "sent": sent.messages, "no_longer_to_be_opened": len(closed),
+        "repeated": len(rows) - len(closed) - sent.messages, "unacknowledged": sent.unacknowledged,
+    }  # fmt: skip
+
+
+def _event(stream: str, key: bytes | None, value: bytes | None) -> Event:
+    from infra.simulator.ward import ROW, Event
+
+    return Event(key, value, "replayed", "", None, 0, ROW, None, stream)  # ty: ignore[invalid-argument-type]
+
+
+def _line(told: Mapping[str, Any]) -> str:
+    streams = ", ".join(f"{stream} {count:,}" for stream, count in told["by_stream"].items())
+    if not told["rejects"]:
+        return "no rejects"
+    if told["dry_run"]:
+        return f"would open and send {told['rejects']:,} rejects again: {streams}"
+    return (
+        f"{told['sent']:,} of {told['rejects']:,} rejects sent again ({streams}); {told['repeated']:,} were the same "
+        f"as another, {told['no_longer_to_be_opened']:,} can no longer be opened"
+    )
