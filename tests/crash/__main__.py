@@ -49,8 +49,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run printed (its last lines), its exit code, how long it took in seconds, when and on which commit it
-    ended."""
+    """What a run printed (its last lines), its exit code, how long it took in seconds, when it ended, and on which
+    commit it began."""
 
     name: str
     command: str
@@ -96,7 +96,7 @@ def plan(options: argparse.Namespace) -> list[Run]:
 def carry_out(run: Run) -> Outcome:
     """Run it, its output shown as it comes."""
     sys.stdout.write(f"\n== {run.command}\n")
-    began, lines = time.monotonic(), []
+    began, commit, lines = time.monotonic(), commit_id(), []
     process = subprocess.Popen(
         [sys.executable, "-m", run.module, *run.arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -107,7 +107,7 @@ def carry_out(run: Run) -> Outcome:
         lines.append(line.rstrip())
     code, seconds = process.wait(), time.monotonic() - began
     ended = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
-    return Outcome(run.name, run.command, run.what, lines[-60:], code, seconds, ended, commit_id())
+    return Outcome(run.name, run.command, run.what, lines[-60:], code, seconds, ended, commit)
 
 
 def record(outcome: Outcome, folder: Path) -> None:
