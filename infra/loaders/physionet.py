@@ -39,7 +39,7 @@ COLUMNS = {
     for name, code, unit in (
         ("BaseExcess", "11555-0", "mmol/L"),
         ("HCO3", "1963-8", "mmol/L"),
-        ("FiO2", "3150-6", "1"),
+        ("FiO2", "3150-0", "1"),
         ("pH", "2744-1", "[pH]"),
         ("PaCO2", "2019-8", "mm[Hg]"),
         ("SaO2", "2708-6", "%"),

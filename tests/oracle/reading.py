@@ -69,7 +69,7 @@ _EVERYWHERE = {
 }
 BEDSIDE = _EVERYWHERE | {
     "3151-8": Measure("L/min", _FLOW, 0, 100),
-    "3150-6": FIO2,
+    "3150-0": FIO2,
     "19891-1": Measure("mm[Hg]", _PRESSURE, 1, 150),
 }
 WORN = _EVERYWHERE | {
