@@ -37,7 +37,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             *made,
         ],
         sensors=[
-            observation_sensor([stream.name for stream, _ in topics], observed),
+            observation_sensor([stream.name for stream, _ in topics], observed, contracts),
             automation(*(asset.key for asset in made)),
         ],
         resources={"settings": settings},
@@ -61,7 +61,7 @@ def _made(contracts: Contracts, gates: list[str]) -> list[dg.AssetsDefinition]:
         for message in EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
         return [
-            *(gate_asset(name, contracts.stream(contracts.table(name).stream)) for name in gates),
+            *(gate_asset(name, contracts) for name in gates),
             *(derived_asset(table, contracts, gates) for table in contracts.tables() if derives(table)),
         ]
 

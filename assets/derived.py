@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.failures import without_values
+from assets.lineage import Job, Lineage
 from assets.partitions import DAYS
 from assets.schedules import derived_when
 from assets.streams import column_schema, freshness, gate_key, group, owners, table_key
@@ -34,6 +35,7 @@ def derived_asset(table: TableContract, contracts: Contracts, gated: Sequence[st
     """A derived table: a backfill of many days is one run, in which each day stands or is refused by itself."""
     key, stream = table_key(table.name), contracts.stream(table.stream)
     gates = [gate_key(source) for source in table.derived_from if source in gated]
+    job = Job(key.to_user_string(), table.derived_from, [table.name])
     made = [table_key(source) for source in table.derived_from if source not in gated]
 
     @dg.asset(
@@ -55,15 +57,17 @@ def derived_asset(table: TableContract, contracts: Contracts, gated: Sequence[st
         from assets.derive import derive
 
         asked = [date.fromisoformat(partition) for partition in context.partition_keys]
-        receipt = without_values(derive, settings, contracts, table.name, asked)
-        beside = [day for day in receipt.done if day.day not in asked]
-        if receipt.refused:
-            # The step fails, and with it Dagster's own account of its partitions: name those that do stand.
-            yield from (_materialisation(key, day) for day in receipt.done)
-            raise DaysRefusedError("\n".join(receipt.refused))
-        yield from (_materialisation(key, day) for day in beside)
-        for day in (day for day in receipt.done if day.day in asked):
-            context.add_asset_metadata(numbers(day), asset_key=key, partition_key=day.day.isoformat())
+        with Lineage(settings, contracts).of_run(job, context.run_id):
+            receipt = without_values(derive, settings, contracts, table.name, asked)
+            if receipt.refused:
+                # The step fails, and with it Dagster's own account of its partitions: name those that do stand.
+                yield from (_materialisation(key, day) for day in receipt.done)
+                raise DaysRefusedError("\n".join(receipt.refused))
+        for day in receipt.done:
+            if day.day in asked:
+                context.add_asset_metadata(numbers(day), asset_key=key, partition_key=day.day.isoformat())
+            else:
+                yield _materialisation(key, day)
         yield dg.MaterializeResult(asset_key=key)
 
     return derived

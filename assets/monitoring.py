@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.failures import without_values
+from assets.lineage import STREAM as LINEAGE
+from assets.lineage import Lineage
 from assets.partitions import is_partition
 from assets.streams import daily, table_key, topic_key
-from warehouse.contract import TableContract
+from warehouse.contract import Contracts, TableContract
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ class Seen:
         return json.dumps({"tables": dict(self.tables), "topics": dict(self.topics)})
 
 
-def observation_sensor(topics: list[str], tables: list[TableContract]) -> dg.SensorDefinition:
-    """The sensor over these streams' topics and these tables; ships running."""
+def observation_sensor(topics: list[str], tables: list[TableContract], contracts: Contracts) -> dg.SensorDefinition:
+    """The sensor over these streams' topics and these tables; ships running. What it sees of the stream's commits it
+    also tells as lineage, but for the commits of lineage itself."""
 
     @dg.sensor(
         name="observations",
@@ -61,9 +64,14 @@ def observation_sensor(topics: list[str], tables: list[TableContract]) -> dg.Sen
         status = read_status(settings, topics)
         events: list[Event] = list(topic_events(status, seen.topics))
         sequences = dict(seen.tables)
+        lineage, now = Lineage(settings, contracts), datetime.now(UTC)
+        commits = []
         for contract, changes in without_values(changed_tables, settings, tables, seen.tables):
             sequences[contract.name] = changes.sequence
-            events.extend(table_events(contract, changes, datetime.now(UTC).date()))
+            events.extend(table_events(contract, changes, now.date()))
+            if changes.snapshot_id and contract.fed_by and contract.stream != LINEAGE and any(changes.rows.values()):
+                commits.append(lineage.commits(contract.name, changes.snapshot_id, now))
+        lineage.tell(commits)
         return dg.SensorResult(asset_events=events, cursor=Seen(sequences, status).cursor())
 
     return observations

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.failures import without_values
+from assets.lineage import Job, Lineage
 from assets.partitions import DAYS
 from assets.quality_pages import page_path
 from assets.schedules import GATE_WHEN
 from assets.streams import gate_key, group, owners, table_key
-from warehouse.contract import StreamContract
+from warehouse.contract import Contracts
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 CHECK = "day_is_fit"
 
 
-def gate_asset(table: str, stream: StreamContract) -> dg.AssetsDefinition:
-    """The gate of `table`, of `stream`: each run judges one day and fails if the day is not fit to build upon."""
+def gate_asset(table: str, contracts: Contracts) -> dg.AssetsDefinition:
+    """The gate of `table`: each run judges one day and fails if the day is not fit to build upon."""
+    stream = contracts.stream(contracts.table(table).stream)
+    job = Job(gate_key(table).to_user_string(), [table], ["quality_results"])
 
     @dg.asset(
         key=gate_key(table),
@@ -47,7 +50,8 @@ def gate_asset(table: str, stream: StreamContract) -> dg.AssetsDefinition:
         from assets.gate import run_gate
 
         day = date.fromisoformat(context.partition_key)
-        verdict = without_values(run_gate, settings, table, day, now=datetime.now(UTC))
+        with Lineage(settings, contracts).of_run(job, f"{context.run_id} {day}"):
+            verdict = without_values(run_gate, settings, table, day, now=datetime.now(UTC))
         page = page_path(settings.home, table, day)
         yield check_result(verdict, page)
         if not verdict.passed:

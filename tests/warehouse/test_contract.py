@@ -18,7 +18,7 @@ VITALS = ALL.stream("device.vitals")
 INCOMING = {"device.vitals", "iot.patient", "lab.results", "adt.events", "medication.events"}
 POSITIONED = {
     "vitals", "wearables", "labs", "adt_events", "medication_events", "alerts", "alerts_withheld", "rejects",
-    "duplicates",
+    "duplicates", "lineage_events",
 }  # fmt: skip
 
 
