@@ -1,7 +1,7 @@
 """What must be true of a history, check by check. Nothing here reads a file, a broker or a lake.
 
 Holds: the checks and how much each found.
-Does not hold: how facts are collected, or the alerts' recomputation (`alerts`).
+Does not hold: how facts are collected; what must be true of alerts (`alert_checks`).
 
 Every check returns `Finding`s: under which heading they count, how many, and where the first is found. Places are
 positions; no value and no identifier is ever in one.
@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import adt_event, lab_result, medication_event, reading
-from . import alerts as offline
+from .alert_checks import check_alerts
 from .alert_message import ALERT_SCHEMA
+from .findings import Finding, equal, found, of_topic, plain
 from .history import (
     ADMISSIONS,
     ALERTS,
@@ -32,7 +33,6 @@ from .history import (
     WEARABLES,
     WITHHELD,
     History,
-    LakeTable,
     Stream,
     log_positions,
     positions,
@@ -45,28 +45,6 @@ NOWHERE, ROW, REJECT, DUPLICATE = range(4)
 FORGOTTEN = -1
 """The first offset of a duplicate whose first the product knows to be, and no longer where."""
 
-HEADINGS = (
-    "lost",
-    "doubled",
-    "phantom",
-    "misattributed",
-    "misjudged",
-    "disordered",
-    "holes",
-    "miscounted",
-    "alerts_missing",
-    "alerts_forged",
-)
-
-
-class Finding(NamedTuple):
-    """`count` things that are wrong, in one of the `HEADINGS`; `what` says which rule, `where` the first place."""
-
-    heading: str
-    count: int
-    what: str
-    where: str = ""
-
 
 def check(history: History) -> list[Finding]:
     """Everything that is wrong with a history; an empty list if nothing is."""
@@ -77,20 +55,9 @@ def check(history: History) -> list[Finding]:
     if VITALS in history.streams:
         findings += _check_summary(history)
     if {VITALS, ALERTS, WITHHELD} <= history.streams.keys():
-        findings += _check_alerts(history)
+        findings += check_alerts(history)
     findings += _check_counts(history)
     return [finding for finding in findings if finding.count]
-
-
-def _found(heading: str, bad: np.ndarray, what: str, places: np.ndarray | None = None) -> Finding:
-    """The finding that a boolean column stands for; `places` are positions of the same length."""
-    count = int(np.count_nonzero(bad))
-    where = "" if places is None or not count else _place(int(places[np.argmax(bad)]))
-    return Finding(heading, count, what, where)
-
-
-def _place(position: int) -> str:
-    return f"partition {position >> 48} offset {position & (1 << 48) - 1}"
 
 
 # ------------------------------------------------------------------------------------------------ one stream's places
@@ -117,12 +84,8 @@ class _Placed(NamedTuple):
 
 def _placed(history: History, stream: Stream) -> _Placed:
     log = log_positions(stream.log)
-    parts = [_of_topic(history.tables[name], stream.topic_id) for name in (OWN_TABLE[stream.name], REJECTS, DUPLICATES)]
+    parts = [of_topic(history.tables[name], stream.topic_id) for name in (OWN_TABLE[stream.name], REJECTS, DUPLICATES)]
     return _Placed(log, *parts, *(where_in(log, row_positions(part)) for part in parts))
-
-
-def _of_topic(table: LakeTable, topic_id: str) -> pa.Table:
-    return table.rows.filter(pc.equal(table.rows["topic_id"].cast(pa.string()), topic_id))
 
 
 def _check_readable(history: History) -> Iterator[Finding]:
@@ -139,7 +102,7 @@ def _unknown_topics(history: History) -> Iterator[Finding]:
             continue
         owners = [topic for topic, owner in known.items() if name in (owner, REJECTS, DUPLICATES)]
         strange = pc.invert(pc.is_in(table.rows["topic_id"].cast(pa.string()), pa.array(owners, pa.string())))
-        yield _found("phantom", strange.to_numpy(), f"{name}: row of a topic that does not feed it")
+        yield found("phantom", strange.to_numpy(), f"{name}: row of a topic that does not feed it")
 
 
 def _check_stream(history: History, stream: Stream) -> list[Finding]:
@@ -162,11 +125,11 @@ def _check_places(stream: Stream, placed: _Placed) -> Iterator[Finding]:
         (DUPLICATES, placed.duplicates, placed.duplicate_at),
     ):
         np.add.at(times, at[at >= 0], 1)
-        yield _found(
+        yield found(
             "phantom", at < 0, f"{stream.name}: {name} names a position Kafka has no message at", row_positions(rows)
         )
-    yield _found("lost", times == 0, f"{stream.name}: message in no table", placed.log)
-    yield _found("doubled", times > 1, f"{stream.name}: message in more than one place", placed.log)
+    yield found("lost", times == 0, f"{stream.name}: message in no table", placed.log)
+    yield found("doubled", times > 1, f"{stream.name}: message in more than one place", placed.log)
 
 
 def _check_vectors(history: History, stream: Stream) -> Iterator[Finding]:
@@ -183,7 +146,7 @@ def _check_repeats(history: History, stream: Stream, placed: _Placed) -> Iterato
     """No event twice among the rows within the horizon; what is called a duplicate has an earlier first."""
     first, repeated = _repetitions(history, stream)
     fates = placed.fates()
-    yield _found("doubled", repeated & (fates == ROW), f"{stream.name}: event a second time among the rows", placed.log)
+    yield found("doubled", repeated & (fates == ROW), f"{stream.name}: event a second time among the rows", placed.log)
     at = placed.duplicate_at
     known = at >= 0
     first_of = np.where(known, first[at], -1) if len(first) else np.full(len(at), -1)
@@ -193,10 +156,10 @@ def _check_repeats(history: History, stream: Stream, placed: _Placed) -> Iterato
     right_first = np.zeros(len(at), bool)
     right_first[known & ~wrong] = log_offset[first_of[known & ~wrong]] == told[known & ~wrong]
     right_first |= told == FORGOTTEN
-    yield _found(
+    yield found(
         "misjudged", wrong, f"{stream.name}: called a duplicate, but is the first", row_positions(placed.duplicates)
     )
-    yield _found(
+    yield found(
         "misattributed", known & ~wrong & ~right_first, f"{stream.name}: duplicate of another event than told",
         row_positions(placed.duplicates),
     )  # fmt: skip
@@ -251,11 +214,11 @@ def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
     rows = placed.rows.filter(pa.array(at >= 0))
     said = stream.log.take(pa.array(at[at >= 0]))
     where = row_positions(rows)
-    yield _found("misattributed", ~_equal(rows["kafka_time"], said["appended"]), f"{stream.name}: kafka_time", where)
-    yield _found("misjudged", pc.is_valid(said["fault"]).to_numpy(), f"{stream.name}: row of a faulty message", where)
+    yield found("misattributed", ~equal(rows["kafka_time"], said["appended"]), f"{stream.name}: kafka_time", where)
+    yield found("misjudged", pc.is_valid(said["fault"]).to_numpy(), f"{stream.name}: row of a faulty message", where)
     for name in _SAME[stream.name]:
-        yield _found(
-            "misattributed", ~_equal(rows[name], said[name]), f"{stream.name}: {name} is not the message's", where
+        yield found(
+            "misattributed", ~equal(rows[name], said[name]), f"{stream.name}: {name} is not the message's", where
         )
     if stream.name in SENT_STREAMS:
         yield from _check_unknown_fields(stream.name, rows, said)
@@ -265,12 +228,12 @@ def _check_content(stream: Stream, placed: _Placed) -> Iterator[Finding]:
     ):
         known = part.filter(pa.array(part_at >= 0))
         appended = stream.log["appended"].take(pa.array(part_at[part_at >= 0]))
-        yield _found("misattributed", ~_equal(known["kafka_time"], appended), f"{stream.name}: kafka_time in {name}")
+        yield found("misattributed", ~equal(known["kafka_time"], appended), f"{stream.name}: kafka_time in {name}")
         of_stream = pa.chunked_array([pa.array([stream.name] * len(known), pa.string())])
-        yield _found("misattributed", ~_equal(known["stream"], of_stream), f"{stream.name}: stream in {name}")
+        yield found("misattributed", ~equal(known["stream"], of_stream), f"{stream.name}: stream in {name}")
     said = stream.log.take(pa.array(placed.duplicate_at[placed.duplicate_at >= 0]))
     told = placed.duplicates.filter(pa.array(placed.duplicate_at >= 0))["event_id"]
-    yield _found("misattributed", ~_equal(told, said[_event_column(stream)]), f"{stream.name}: event id of a duplicate")
+    yield found("misattributed", ~equal(told, said[_event_column(stream)]), f"{stream.name}: event id of a duplicate")
     yield from _check_absent_tokens(stream, placed)
 
 
@@ -283,48 +246,12 @@ def _check_unknown_fields(name: str, rows: pa.Table, said: pa.Table) -> Iterator
     size = pc.subtract(pc.binary_length(rows["unknown_fields"].cast(pa.binary())), SEALING)
     where = row_positions(rows)
     told = said["unknown_size"].cast(pa.int32())
-    yield _found("misattributed", ~_equal(size.cast(pa.int32()), told), f"{name}: fields that nobody knows", where)
+    yield found("misattributed", ~equal(size.cast(pa.int32()), told), f"{name}: fields that nobody knows", where)
     days = pc.binary_join_element_wise("day:", pc.strftime(rows["kafka_time"], "%Y-%m-%d"), "")
-    owner = pc.if_else(pc.is_valid(_plain(said["person"])), "person", days)
+    owner = pc.if_else(pc.is_valid(plain(said["person"])), "person", days)
     under = pc.if_else(pc.is_valid(told), owner, pa.scalar(None, pa.string()))
-    wrong = ~_equal(rows["unknown_sealed_under"], under)
-    yield _found("misattributed", wrong, f"{name}: whose key seals the fields that nobody knows", where)
-
-
-def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
-    """bool[n]: same value or both null; numbers to a relative 1e-9, since units are converted."""
-    one, other = (_plain(column) for column in (one, other))
-    both_null = pc.and_(pc.is_null(one), pc.is_null(other))
-    if pa.types.is_list(one.type):
-        return _equal_waves(one, other)
-    if pa.types.is_floating(one.type):
-        return pc.or_(both_null, pc.fill_null(_close(one, other), False)).to_numpy()
-    return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False)).to_numpy()
-
-
-def _close(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.less_equal(pc.abs(pc.subtract(one, other)), pc.add(pc.multiply(pc.abs(other), 1e-9), 1e-9))
-
-
-def _equal_waves(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
-    """bool[n]: both null, or lists of the same length with the same numbers in them."""
-    lengths = [pc.fill_null(pc.list_value_length(column), -1).to_numpy() for column in (one, other)]
-    equal = lengths[0] == lengths[1]
-    alike = pa.array(equal)
-    mine, told = (pa.chunked_array([column.filter(alike).combine_chunks().flatten()]) for column in (one, other))
-    rows = np.repeat(np.flatnonzero(equal), np.maximum(lengths[0][equal], 0))
-    equal[rows[~pc.fill_null(_close(mine, told), False).to_numpy()]] = False
-    return equal
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        if pa.types.is_floating(column.type.value_type):
-            return column.cast(pa.list_(pa.float64()))
-        return pc.binary_join(column.cast(pa.list_(pa.string())), "\x1f")
-    return column.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(column.type) else column
+    wrong = ~equal(rows["unknown_sealed_under"], under)
+    yield found("misattributed", wrong, f"{name}: whose key seals the fields that nobody knows", where)
 
 
 def _check_absent_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:
@@ -337,13 +264,13 @@ def _check_absent_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:
         tokens, persons = _tokens_and_persons(stream, rows, at)
         absent, nobody = pc.is_null(tokens).to_numpy(), pc.is_null(persons).to_numpy()
         bad = (~absent & nobody) if may_be_absent else (absent != nobody)
-        yield _found("misattributed", bad, f"{stream.name}: token without a patient, or patient without a token")
+        yield found("misattributed", bad, f"{stream.name}: token without a patient, or patient without a token")
 
 
 def _tokens_and_persons(stream: Stream, rows: pa.Table, at: np.ndarray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """The tokens of a table's rows and the patients of their messages' keys."""
-    tokens = _plain(rows["subject_token"]).filter(pa.array(at >= 0))
-    return tokens, _plain(stream.log["person"]).take(pa.array(at[at >= 0]))
+    tokens = plain(rows["subject_token"]).filter(pa.array(at >= 0))
+    return tokens, plain(stream.log["person"]).take(pa.array(at[at >= 0]))
 
 
 def _check_tokens(history: History) -> Iterator[Finding]:
@@ -371,7 +298,7 @@ def _check_copartition(history: History) -> Iterator[Finding]:
     """A patient has the same partition in every stream that the outside world sends."""
     streams = [stream for name, stream in history.streams.items() if name in SENT_STREAMS]
     pairs = [
-        pa.table({"person": _plain(stream.log["person"]), "partition": stream.log["partition"]}).drop_null()
+        pa.table({"person": plain(stream.log["person"]), "partition": stream.log["partition"]}).drop_null()
         for stream in streams
     ]
     if len(pairs) > 1:
@@ -384,13 +311,13 @@ def _check_rejects(stream: Stream, placed: _Placed) -> Iterator[Finding]:
     """What is rejected is faulty, what is faulty is rejected, and a reject names its size."""
     faulty = pc.is_valid(stream.log["fault"]).to_numpy()
     fates = placed.fates()
-    yield _found("misjudged", (fates == REJECT) & ~faulty, f"{stream.name}: right message rejected", placed.log)
-    yield _found("misjudged", (fates == DUPLICATE) & faulty, f"{stream.name}: faulty message as duplicate", placed.log)
+    yield found("misjudged", (fates == REJECT) & ~faulty, f"{stream.name}: right message rejected", placed.log)
+    yield found("misjudged", (fates == DUPLICATE) & faulty, f"{stream.name}: faulty message as duplicate", placed.log)
     at = placed.reject_at
     known = placed.rejects.filter(pa.array(at >= 0))
     sizes = stream.log["size"].take(pa.array(at[at >= 0]))
     bad = known["size_bytes"].to_numpy() != sizes.to_numpy()
-    yield _found("misattributed", bad, f"{stream.name}: size of a reject", row_positions(known))
+    yield found("misattributed", bad, f"{stream.name}: size of a reject", row_positions(known))
 
 
 # ----------------------------------------------------------------------------------------- the ledger against the log
@@ -408,16 +335,16 @@ def check_sent(history: History) -> list[Finding]:
 def _check_sent_to(history: History, stream: Stream) -> list[Finding]:
     log = log_positions(stream.log)
     sent, at = _sent_at(history, stream)
-    result = _plain(sent["result"])
+    result = plain(sent["result"])
     nobodys = np.ones(len(log), bool)
     nobodys[at[at >= 0]] = False
     name = stream.name
     return [
-        _found("lost", pc.equal(result, OK).to_numpy() & (at < 0), f"{name}: acknowledged by Kafka, but not in it"),
-        _found(
+        found("lost", pc.equal(result, OK).to_numpy() & (at < 0), f"{name}: acknowledged by Kafka, but not in it"),
+        found(
             "phantom", pc.equal(result, FAILED).to_numpy() & (at >= 0), f"{name}: in Kafka though its sending failed"
         ),
-        _found("phantom", nobodys, f"{name}: in Kafka, but in no ledger", log),
+        found("phantom", nobodys, f"{name}: in Kafka, but in no ledger", log),
         *_check_bytes(stream, *_arrived(sent, at)),
         *_check_order(name, *_arrived(sent, at), log),
     ]
@@ -426,7 +353,7 @@ def _check_sent_to(history: History, stream: Stream) -> list[Finding]:
 def _sent_at(history: History, stream: Stream) -> tuple[pa.Table, np.ndarray]:
     """All ledgers' messages of a stream, and the index of each in its log (-1: not there)."""
     sent = pa.concat_tables([ledger.sent for ledger in history.ledgers]).unify_dictionaries()
-    sent = sent.filter(pc.equal(_plain(sent["stream"]), stream.name)).combine_chunks()
+    sent = sent.filter(pc.equal(plain(sent["stream"]), stream.name)).combine_chunks()
     return sent, _resolve(sent, stream, log_positions(stream.log))
 
 
@@ -437,16 +364,16 @@ def _arrived(sent: pa.Table, at: np.ndarray) -> tuple[pa.Table, np.ndarray]:
 def _check_bytes(stream: Stream, sent: pa.Table, at: np.ndarray) -> Iterator[Finding]:
     where = log_positions(stream.log)[at]
     same = pc.equal(sent["digest"], stream.log["digest"].take(pa.array(at))).to_numpy()
-    yield _found("misattributed", ~same, f"{stream.name}: Kafka has other bytes than were sent", where)
-    same = _equal(sent["patient"], stream.log["person"].take(pa.array(at)))
-    yield _found("misattributed", ~same, f"{stream.name}: Kafka has another key than was sent", where)
+    yield found("misattributed", ~same, f"{stream.name}: Kafka has other bytes than were sent", where)
+    same = equal(sent["patient"], stream.log["person"].take(pa.array(at)))
+    yield found("misattributed", ~same, f"{stream.name}: Kafka has another key than was sent", where)
 
 
 def _resolve(sent: pa.Table, stream: Stream, log: np.ndarray) -> np.ndarray:
     """int64[sent]: index in the log of each message; sendings of unknown end are looked up by their bytes."""
     named = sent["partition"].to_numpy() >= 0
     at = np.where(named, where_in(log, positions(sent["partition"], sent["offset"])), -1)
-    unknown = np.flatnonzero(pc.equal(_plain(sent["result"]), "unknown").to_numpy() & ~named)
+    unknown = np.flatnonzero(pc.equal(plain(sent["result"]), "unknown").to_numpy() & ~named)
     if not len(unknown):
         return at
     free = np.ones(len(log), bool)
@@ -473,13 +400,13 @@ def _check_fates_of(history: History, stream: Stream) -> Iterator[Finding]:
     sent, at = _arrived(*_sent_at(history, stream))
     placed = _placed(history, stream)
     fates, log = placed.fates()[at], placed.log[at]
-    must_reject = pc.equal(_plain(sent["fate"]), "reject").to_numpy()
-    yield _found(
+    must_reject = pc.equal(plain(sent["fate"]), "reject").to_numpy()
+    yield found(
         "misjudged", must_reject & (fates != REJECT) & (fates != NOWHERE), f"{stream.name}: was to be rejected", log
     )
-    yield _found("misjudged", ~must_reject & (fates == REJECT), f"{stream.name}: was not to be rejected", log)
+    yield found("misjudged", ~must_reject & (fates == REJECT), f"{stream.name}: was not to be rejected", log)
     _, repeated = _repetitions(history, stream)
-    yield _found(
+    yield found(
         "misjudged",
         ~must_reject & (fates == DUPLICATE) & ~repeated[at],
         f"{stream.name}: was not to be a duplicate",
@@ -488,9 +415,9 @@ def _check_fates_of(history: History, stream: Stream) -> Iterator[Finding]:
     reasons = np.full(len(placed.log), -1, np.int64)
     known = placed.reject_at >= 0
     words = pc.unique(pa.concat_arrays([_whole(placed.rejects["reason"]), _whole(sent["reason"])])).drop_null()
-    reasons[placed.reject_at[known]] = pc.index_in(_plain(placed.rejects["reason"]), words).to_numpy()[known]
-    told = pc.fill_null(pc.index_in(_plain(sent["reason"]), words), -1).to_numpy()
-    yield _found(
+    reasons[placed.reject_at[known]] = pc.index_in(plain(placed.rejects["reason"]), words).to_numpy()[known]
+    told = pc.fill_null(pc.index_in(plain(sent["reason"]), words), -1).to_numpy()
+    yield found(
         "misjudged",
         (fates == REJECT) & must_reject & (reasons[at] != told),
         f"{stream.name}: rejected for another reason",
@@ -499,7 +426,7 @@ def _check_fates_of(history: History, stream: Stream) -> Iterator[Finding]:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return _plain(column).combine_chunks()
+    return plain(column).combine_chunks()
 
 
 def _check_order(name: str, sent: pa.Table, at: np.ndarray, log: np.ndarray) -> Iterator[Finding]:
@@ -509,8 +436,8 @@ def _check_order(name: str, sent: pa.Table, at: np.ndarray, log: np.ndarray) -> 
     order = mine[np.argsort(patient[mine], kind="stable")]
     same = np.diff(patient[order]) == 0
     place = log[at[order]]
-    yield _found("disordered", same & (np.diff(place) <= 0), f"{name}: one patient's messages out of order", place[1:])
-    yield _found("disordered", same & (np.diff(place >> 48) != 0), f"{name}: one patient in two partitions", place[1:])
+    yield found("disordered", same & (np.diff(place) <= 0), f"{name}: one patient's messages out of order", place[1:])
+    yield found("disordered", same & (np.diff(place >> 48) != 0), f"{name}: one patient in two partitions", place[1:])
 
 
 def _check_summary(history: History) -> Iterator[Finding]:
@@ -525,8 +452,8 @@ def _check_summary(history: History) -> Iterator[Finding]:
         ("rejects", len(placed.rejects), told.malformed),
         ("duplicates", len(placed.duplicates), told.duplicates),
     )
-    for what, found, wanted in counts:
-        yield Finding("lost" if found < wanted else "phantom", abs(found - wanted), f"{what}: {found}, sent {wanted}")
+    for what, there, wanted in counts:
+        yield Finding("lost" if there < wanted else "phantom", abs(there - wanted), f"{what}: {there}, sent {wanted}")
     seq = pc.sum(placed.rows["seq"]).as_py() or 0
     yield Finding("misattributed", int(seq != told.sum_seq), "sum of seq over the rows")
     yield Finding("misattributed", int(_xor_of_ids(placed.rows["event_id"]) != told.xor_id), "fingerprint of event ids")
@@ -550,117 +477,3 @@ def _check_counts(history: History) -> Iterator[Finding]:
     for name, table in history.tables.items():
         difference = abs(table.duckdb_count - len(table.rows))
         yield Finding("miscounted", difference, f"{name}: DuckDB {table.duckdb_count}, pyiceberg {len(table.rows)}")
-
-
-# -------------------------------------------------------------------------------------------------------------- alerts
-
-
-class _Told(NamedTuple):
-    """An alert as its messages tell it; of several with one id the first sent."""
-
-    rule: str
-    subject_token: str
-    episode_start_ms: int
-    level: int
-    withheld_because: str | None
-    partition: int
-    offset: int
-    clock_ms: int
-
-
-def _check_alerts(history: History) -> Iterator[Finding]:
-    """Sent and withheld alerts are those that the rows give offline, no more and no fewer, of the right patients."""
-    vitals = history.streams[VITALS]
-    rows = _of_topic(history.tables[OWN_TABLE[VITALS]], vitals.topic_id)
-    sent, withheld = (_told(history.streams[name].log, vitals.topic_id) for name in (ALERTS, WITHHELD))
-    expired_before = {
-        identity: sent[identity].offset if identity in sent else 1 << 62
-        for identity, alert in withheld.items()
-        if alert.withheld_because == offline.EXPIRED
-    }
-    decided = offline.recompute(rows, expired_before)
-    for name, told, wanted in (
-        (ALERTS, sent, {d.alert_id: _Told(*d) for d in decided if d.withheld_because is None}),
-        (WITHHELD, withheld, {d.alert_id: _Told(*d) for d in decided if d.withheld_because is not None}),
-    ):
-        missing = [alert for identity, alert in wanted.items() if identity not in told]
-        forged = [alert for identity, alert in told.items() if identity not in wanted]
-        changed = [alert for identity, alert in told.items() if identity in wanted and wanted[identity] != alert]
-        yield Finding("alerts_missing", len(missing), f"{name}: alert that the rows give", _source(missing))
-        yield Finding("alerts_forged", len(forged), f"{name}: alert that the rows do not give", _source(forged))
-        yield Finding("alerts_forged", len(changed), f"{name}: alert that the rows give otherwise", _source(changed))
-        yield from _check_identity(name, history.streams[name], vitals)
-    yield from _check_expiry(history.streams[WITHHELD])
-    yield from _check_script(history)
-
-
-def _check_script(history: History) -> Iterator[Finding]:
-    """Each deterioration that a script promised was alerted on: patient, rule, level, and within its time."""
-    told = set()
-    for name in (ALERTS, WITHHELD):
-        log = history.streams[name].log
-        start_ms = (log["episode_start"].cast(pa.int64()).fill_null(0).to_numpy() // 1000).tolist()
-        columns = (log[column].to_pylist() for column in ("patient_id", "rule", "level"))
-        told.update(zip(*columns, start_ms, strict=True))
-    promised = [alert for ledger in history.ledgers if ledger.finished for alert in ledger.heading["expected_alerts"]]
-    missing = [
-        alert
-        for alert in promised
-        if not any(
-            (patient, rule) == (alert["patient_id"], alert["rule"])
-            and level >= alert["least_level"]
-            and alert["from_ms"] <= start <= alert["until_ms"]
-            for patient, rule, level, start in told
-        )
-    ]
-    yield Finding("alerts_missing", len(missing), "deterioration of the script without an alert")
-
-
-def _told(log: pa.Table, topic_id: str) -> dict[str, _Told]:
-    told: dict[str, _Told] = {}
-    mine = log.filter(pc.equal(log["source_topic_id"], topic_id))
-    start_ms, clock_ms = (
-        (pc.fill_null(mine[name].cast(pa.int64()), 0).to_numpy() // 1000).tolist()
-        for name in ("episode_start", "effective_at")
-    )
-    names = ("alert_id", "rule", "subject_token", "level", "withheld_because", "source_partition", "source_offset")
-    for start, clock, (identity, rule, token, level, because, partition, offset) in zip(
-        start_ms, clock_ms, zip(*(mine[name].to_pylist() for name in names), strict=True), strict=True
-    ):
-        told.setdefault(identity, _Told(rule, token, start, level, because, partition, offset, clock))
-    return told
-
-
-def _source(alerts: list[_Told]) -> str:
-    return f"reading at partition {alerts[0].partition} offset {alerts[0].offset}" if alerts else ""
-
-
-def _check_identity(name: str, stream: Stream, vitals: Stream) -> Iterator[Finding]:
-    """The patient named is the one whose reading it was, the patient of the reading's own Kafka key; and the times told
-    are that reading's."""
-    log = stream.log.filter(pc.is_null(stream.log["fault"]))
-    source = positions(log["source_partition"], log["source_offset"])
-    at = where_in(log_positions(vitals.log), source)
-    yield _found("alerts_forged", at < 0, f"{name}: alert names a reading that Kafka does not have")
-    log, at = log.filter(pa.array(at >= 0)), at[at >= 0]
-    same = _equal(log["patient_id"], vitals.log["person"].take(pa.array(at)))
-    yield _found("misattributed", ~same, f"{name}: alert names another patient than its reading")
-    same = _equal(log["patient_id"], log["person"])
-    yield _found("misattributed", ~same, f"{name}: alert names another patient than its key")
-    reading = vitals.log.take(pa.array(at))
-    expiry = pc.add(reading["appended"], pa.scalar(offline.TIME_TO_LIVE_MS * 1000, pa.duration("us")))
-    for told, wanted in (
-        ("device_time", reading["event_time"]),
-        ("received_at", reading["received_at"]),
-        ("appended_at", reading["appended"]),
-        ("expires_at", expiry),
-        ("ward", reading["ward"]),
-    ):
-        yield _found("misattributed", ~_equal(log[told], wanted), f"{name}: {told} is not the reading's")
-
-
-def _check_expiry(withheld: Stream) -> Iterator[Finding]:
-    """What is on record as expired was processed no sooner than it expired."""
-    log = withheld.log.filter(pc.equal(_plain(withheld.log["withheld_because"]), offline.EXPIRED))
-    early = pc.fill_null(pc.less(log["processed_at"], log["expires_at"]), True).to_numpy()
-    yield _found("alerts_missing", early, "withheld as expired before it expired")

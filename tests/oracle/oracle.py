@@ -12,7 +12,8 @@ from pathlib import Path
 
 from .adt_event import read_admissions
 from .alert_message import read_alerts
-from .checks import HEADINGS, Finding, check
+from .checks import check
+from .findings import HEADINGS, Finding
 from .history import (
     ADMISSIONS,
     ALERTS,
