@@ -54,9 +54,12 @@ class Shape:
     row: Callable[[dict[str, Any], int], tuple]
     needs_patient: bool = True
     known: frozenset[str] = field(init=False)
+    objects: tuple[tuple[str, frozenset[str]], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known", frozenset((*self.texts, *self.others)))
+        objects = tuple((name, inner) for name, inner in self.others.items() if inner is not None)
+        object.__setattr__(self, "objects", objects)
 
 
 def read(
@@ -122,9 +125,11 @@ def _object(shape: Shape, value: bytes | None) -> dict[str, Any]:
 
 
 def _unknown_size(shape: Shape, message: dict[str, Any]) -> int | None:
-    unknown = {name: value for name, value in message.items() if name not in shape.known}
-    for name, inner in shape.others.items():
-        if inner is not None and type(message.get(name)) is dict:
+    unknown = (
+        {} if message.keys() <= shape.known else {n: value for n, value in message.items() if n not in shape.known}
+    )
+    for name, inner in shape.objects:
+        if type(message.get(name)) is dict:
             within = {each: value for each, value in message[name].items() if each not in inner}
             unknown |= {name: within} if within else {}
     return len(json.dumps(unknown, separators=(",", ":"), ensure_ascii=False).encode()) if unknown else None
