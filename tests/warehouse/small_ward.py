@@ -79,6 +79,12 @@ def alert(offset: int, appended: float, **columns: Any) -> dict[str, Any]:
     return positioned(offset, appended, **{**known, **told, **times, **source, **columns})
 
 
+def state(offset: int, run: str, kind: str, happened: float) -> dict[str, Any]:
+    named = {"event_id": f"{run}:{kind}", "event_type": kind, "run_id": run, "job": "lake/vitals_by_minute"}
+    told = {"job_namespace": "wardstream", "producer": "urn:x", "inputs": ["vitals"], "outputs": ["vitals_by_minute"]}
+    return positioned(offset, happened, event_time=at(happened), **named, **told)
+
+
 def hour(token: str, minutes: int, mean: float) -> dict[str, Any]:
     named = {"subject_token": token, "ward": "ICU-1", "code": "8867-4", "unit": "/min", "hour": NOON}
     told = {"mean": mean, "median": mean, "minimum": 60.0, "maximum": 110.0, "deviation": 8.5}
@@ -144,6 +150,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
                    sealed_payload=b"x", sealed_under="day:2026-11-22"),
     ],
     "duplicates": [positioned(8, 8, stream="device.vitals", event_id="e1", first_offset=1)],
+    "lineage_events": [state(0, "a", "START", 0), state(1, "a", "COMPLETE", 12), state(2, "b", "FAIL", 20)],
     "quality_results": [verdict(1, True, []), verdict(2, False, ["expect_x"])],
     "vitals_by_minute": [
         {"subject_token": "t1", "ward": "ICU-1", "code": "8867-4", "unit": "/min", "minute": NOON, "samples": 2,

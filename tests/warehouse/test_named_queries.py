@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -87,6 +88,7 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"hour": NOON, "stream": "device.vitals", "rows": 14, "refused": 2, "repeated": 1, "refused_percent": 11.76},
         {"hour": NOON, "stream": "iot.patient", "rows": 8, "refused": 0},
         {"hour": NOON, "stream": "lab.results", "rows": 4, "refused": 0},
+        {"hour": NOON, "stream": "lineage.events", "rows": 3, "refused": 0},
         {"hour": NOON, "stream": "medication.events", "rows": 6, "refused": 0},
         {"hour": NOON + timedelta(hours=1), "stream": "adt.events", "rows": 1, "refused": 0},
         {"hour": NOON + timedelta(hours=1), "stream": "lab.results", "rows": 2, "refused": 0},
@@ -97,6 +99,7 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"table_name": "rejects", "rows": 2, "behind_s": 7196.0},
         {"table_name": "alerts", "rows": 3, "behind_s": 7195.0},
         {"table_name": "duplicates", "rows": 1, "behind_s": 7192.0},
+        {"table_name": "lineage_events", "rows": 3, "behind_s": 7180.0},
         {"table_name": "vitals", "rows": 14, "behind_s": 7165.0},
         {"table_name": "medication_events", "rows": 6, "behind_s": 5999.0},
         {"table_name": "adt_events", "rows": 6, "behind_s": 3479.0},
@@ -110,6 +113,7 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"stream": "device.vitals", "last_offset": 35, "rows": 14, "rejects": 2, "duplicates": 1, "unaccounted": 19},
         {"stream": "iot.patient", "rows": 11, "unaccounted": 0},
         {"stream": "lab.results", "rows": 6, "unaccounted": 0},
+        {"stream": "lineage.events", "rows": 3, "unaccounted": 0},
         {"stream": "medication.events", "rows": 6, "unaccounted": 0},
     ],
     "unknown_fields": [{"stream": "iot.patient", "sender": "HOME", "messages": 11, "with_more": 1, "bytes": 6}],
@@ -154,6 +158,10 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     "hard_hours": [{"ward": "ICU-1", "hour": NOON, "per_patient": 1.5, "flagged_percent": 5.0, "alerts_highest": 1}],
     "restless_hours": [{"subject_token": "t1", "name": "heart_rate", "unit": "/min", "observed": 100.0, "swing": 10.0}],
     "devices_to_visit": [{"device_id": "MON-2", "days_of_clock": 1, "clock_flag": "ahead", "clock_offset_s": 30.0}],
+    "lineage_runs": [
+        {"job": "lake/vitals_by_minute", "made_of": ["vitals"], "runs": 2, "completed": 1, "failed": 1,
+         "unfinished": 0, "median_s": 12.0},
+    ],
     "population": [
         {"age_band": "70-79", "sex": "F", "patient_days": 4, "alerted_percent": 25.0, "alerts_per_100": 75.0}
     ],
@@ -233,6 +241,38 @@ def test_there_are_questions_over_every_table():
     behind = {table for view in views(load_contracts()).values() if view.name in asked for table in view.reads}
     assert len(NAMES) >= 20
     assert {table.name for table in load_contracts().tables()} - asked - behind == set()
+
+
+@pytest.mark.parametrize("name", ["offsets_accounted", "stream_freshness", "stream_volume"])
+def test_a_question_over_all_streams_leaves_none_out(name: str):
+    asked = set(re.findall(r"\w+", named_query(name).sql))
+    assert {table.name for table in load_contracts().tables() if table.positioned} <= asked
+
+
+@pytest.mark.parametrize(
+    ("events", "patients"),
+    [
+        (["A01"], 1),
+        (["A01", "A03"], 0),
+        (["A01", "A03", "A13"], 1),
+        (["A01", "A02", "A11"], 0),
+        (["A01", "A11", "A01"], 1),
+        (["A04", "A08"], 0),
+    ],
+)
+def test_the_census_goes_by_what_was_entered_last(events: list[str], patients: int):
+    """Each is entered a minute after the one before it; cancellations bear the time of what they cancel."""
+    rows = [
+        {"subject_token": "t1", "stay_id": "S1", "type": kind, "ward": "ICU-1", "bed": None, "birth_year": None,
+         "event_id": f"m{n}", "event_time": at(0 if kind in ("A11", "A13") else n), "recorded_at": at(60 * n)}
+        for n, kind in enumerate(events)
+    ]  # fmt: skip
+    query = named_query("census")
+    with duckdb.connect(":memory:") as session:
+        schema = arrow_schema(load_contracts().table("adt_events"))
+        session.register("adt_events", pa.Table.from_pylist([{**dict.fromkeys(schema.names), **row} for row in rows]))
+        counted = session.execute(query.sql, query.parameters(at(7_200))).to_arrow_table()["patients"].to_pylist()
+    assert sum(counted) == patients
 
 
 def test_a_question_without_a_grain_is_refused(tmp_path: Path):

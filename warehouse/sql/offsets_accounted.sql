@@ -12,6 +12,7 @@ WITH place AS (
     UNION ALL SELECT 'medication.events', topic_id, kafka_partition, kafka_offset, 'row' FROM medication_events
     UNION ALL SELECT 'clinical.alerts', topic_id, kafka_partition, kafka_offset, 'row' FROM alerts
     UNION ALL SELECT 'clinical.alerts.withheld', topic_id, kafka_partition, kafka_offset, 'row' FROM alerts_withheld
+    UNION ALL SELECT 'lineage.events', topic_id, kafka_partition, kafka_offset, 'row' FROM lineage_events
     UNION ALL SELECT stream, topic_id, kafka_partition, kafka_offset, 'reject' FROM rejects
     UNION ALL SELECT stream, topic_id, kafka_partition, kafka_offset, 'duplicate' FROM duplicates
 )

@@ -11,6 +11,7 @@ WITH arrived AS (
     UNION ALL SELECT 'medication_events', kafka_time, ingest_time FROM medication_events
     UNION ALL SELECT 'alerts', kafka_time, ingest_time FROM alerts
     UNION ALL SELECT 'alerts_withheld', kafka_time, ingest_time FROM alerts_withheld
+    UNION ALL SELECT 'lineage_events', kafka_time, ingest_time FROM lineage_events
     UNION ALL SELECT 'rejects', kafka_time, ingest_time FROM rejects
     UNION ALL SELECT 'duplicates', kafka_time, ingest_time FROM duplicates
 )

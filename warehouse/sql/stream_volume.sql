@@ -10,6 +10,7 @@ WITH brought AS (
     UNION ALL SELECT 'medication.events', kafka_time, 'row' FROM medication_events
     UNION ALL SELECT 'clinical.alerts', kafka_time, 'row' FROM alerts
     UNION ALL SELECT 'clinical.alerts.withheld', kafka_time, 'row' FROM alerts_withheld
+    UNION ALL SELECT 'lineage.events', kafka_time, 'row' FROM lineage_events
     UNION ALL SELECT stream, kafka_time, 'refused' FROM rejects
     UNION ALL SELECT stream, kafka_time, 'repeated' FROM duplicates
 )
