@@ -278,6 +278,7 @@ def replay(
     source: Annotated[str, typer.Argument(help="A file of JSON lines, public data (--as), or a topic (--into).")],
     as_source: Annotated[str | None, typer.Option("--as", help="physionet, mimic, cgm or icu.")] = None,
     into: Annotated[str | None, typer.Option(help="The stream that the messages of a topic go into.")] = None,
+    unread: Annotated[bool, typer.Option("--unread", help="Of a topic, only what the lake has not read.")] = False,
     stays: Annotated[int | None, typer.Option(min=1, help="Only so many stays or people of public data.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Most messages a second.")] = None,
     speed: Annotated[float | None, typer.Option(min=0.001, help="Seconds of public data a second.")] = None,
@@ -288,7 +289,7 @@ def replay(
     """Send messages of a file, public data or a topic to the streams.
 
     As fast as it goes, but for --rate and --speed. A line of a file is {"stream": …, "key": …, "value": …}. A topic is
-    read from its beginning to its present end. Sent twice is harmless: event ids tell.
+    read from its beginning to its present end; rows of it that the lake has already would be there twice: --unread.
     """
     from infra.cli import replay as replaying
 
@@ -297,6 +298,7 @@ def replay(
         source,
         as_source=as_source,
         into=into,
+        unread=unread,
         stays=stays,
         rate=rate,
         speed=speed,

@@ -15,12 +15,13 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import sending
+from infra.cli.reach import unreachable
 from infra.cli.sending import NotReachableError, NotSentError, Sent
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def replay(
     *,
     as_source: str | None = None,
     into: str | None = None,
+    unread: bool = False,
     stays: int | None = None,
     rate: float | None = None,
     speed: float | None = None,
@@ -59,7 +61,7 @@ def replay(
 
     began = time.monotonic()
     try:
-        found = _found(settings, source, as_source, into, stays)
+        found = _found(settings, source, as_source, into, unread, stays)
         if dry_run:
             sent = Sent(Counter(event.stream for event in found.events))
         else:
@@ -76,7 +78,9 @@ def replay(
     return REFUSED if sent.unacknowledged else SENT
 
 
-def _found(settings: Settings, source: str, as_source: str | None, into: str | None, stays: int | None) -> Replay:
+def _found(
+    settings: Settings, source: str, as_source: str | None, into: str | None, unread: bool, stays: int | None
+) -> Replay:
     topics = sending.topics_of(settings)
     if as_source is not None:
         loaded = load(as_source, Path(source), int(time.time() * 1000), stays)
@@ -88,7 +92,33 @@ def _found(settings: Settings, source: str, as_source: str | None, into: str | N
     stream = sending.allowed(into, topics)
     if source == topics[stream]:
         raise NotSentError(f"{source} is that stream's own topic: it would be read without end")
-    return Replay(read_topic(settings, source, stream))
+    return Replay(read_topic(settings, source, stream, reached(settings, source, stream) if unread else {}))
+
+
+def reached(settings: Settings, topic: str, stream: str) -> dict[int, int]:
+    """Partition -> next offset of what the stream's table has of a topic; empty where it knows nothing of it. Raises
+    `NotReachableError` and `NotSentError`."""
+    from confluent_kafka import KafkaException, TopicCollection
+    from confluent_kafka.admin import AdminClient
+
+    from warehouse.catalog import load_table
+    from warehouse.contract import load_contracts
+    from warehouse.opened_lake import LakeUnreachableError, opened_lake
+    from warehouse.snapshots import vector_of
+
+    if reason := unreachable(settings):
+        raise NotReachableError(reason)
+    client = AdminClient(settings.kafka(log_level=0))
+    try:
+        described = client.describe_topics(TopicCollection([topic]))[topic].result(timeout=15)
+        table = load_contracts(own=settings.contracts).stream(stream).tables[0]
+        with opened_lake(settings) as catalog:
+            vector = vector_of(load_table(catalog, settings.namespace, table.name).metadata)
+    except KafkaException:
+        raise NotSentError(f"no file and no topic {topic}") from None
+    except LakeUnreachableError as error:
+        raise NotReachableError(str(error)) from None
+    return dict(vector.get(str(described.topic_id), {}))
 
 
 def load(name: str, path: Path, end_ms: int, stays: int | None = None) -> Loaded:
@@ -136,9 +166,9 @@ def _event(line: bytes, where: str, topics: dict[str, str]) -> Event:
     return Event(said["key"].encode(), value, "replayed", "", None, 0, ROW, None, stream)
 
 
-def read_topic(settings: Settings, topic: str, stream: str) -> Iterator[Event]:
-    """The messages of a topic from its beginning to its end as it is now, each partition in its order, as events of
-    `stream`. Raises `NotSentError` and `NotReachableError`."""
+def read_topic(settings: Settings, topic: str, stream: str, starts: Mapping[int, int]) -> Iterator[Event]:
+    """The messages of a topic from its beginning (or `starts`: partition -> offset) to its end as it is now, each
+    partition in its order, as events of `stream`. Raises `NotSentError` and `NotReachableError`."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     options = {"group.id": "wardstream-replay", "enable.auto.commit": False, "log_level": 0}
@@ -150,8 +180,9 @@ def read_topic(settings: Settings, topic: str, stream: str) -> Iterator[Event]:
         if standing.error is not None:
             raise NotSentError(f"no file and no topic {topic}")
         ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=15) for p in standing.partitions}
-        left = {p: high for p, (low, high) in ends.items() if high > low}
-        consumer.assign([TopicPartition(topic, p, ends[p][0]) for p in left])
+        first = {p: max(low, starts.get(p, low)) for p, (low, _) in ends.items()}
+        left = {p: high for p, (_, high) in ends.items() if high > first[p]}
+        consumer.assign([TopicPartition(topic, p, first[p]) for p in left])
         yield from _until(consumer, topic, left, stream)
     except KafkaException as error:
         raise NotReachableError(

@@ -11,13 +11,15 @@ import pytest
 from infra.cli.rejects_replay import replay_rejects
 from infra.cli.replay import replay
 from infra.simulator.hazards import Hazards
-from infra.simulator.hospital import play_hospital
+from infra.simulator.hospital import STREAMS, play_hospital
 from infra.simulator.ward import Troubles
 from tests.deployment import Deployment
+from warehouse.analytics import Analytics
 from warehouse.settings import Settings
 
 pytestmark = pytest.mark.end_to_end
 
+TABLES = ("vitals", "wearables", "labs", "adt_events", "medication_events")
 START_MS = 1_795_309_200_000 - 86_400_000
 
 
@@ -47,7 +49,29 @@ def test_what_is_sent_again_is_a_duplicate_and_what_was_refused_may_come_again(
         verdict = deployment.verdict()
 
     assert verdict.passed, verdict.report()
-    rows = sum(verdict.counts[f"{table}: rows in Iceberg"] for table in ("vitals", "wearables", "labs", "adt_events"))
-    rows += verdict.counts["medication_events: rows in Iceberg"]
+    rows = sum(verdict.counts[f"{table}: rows in Iceberg"] for table in TABLES)
     assert (rows, verdict.counts["duplicates: rows in Iceberg"]) == (count - 3, count - 3)
     assert verdict.counts["rejects: rows in Iceberg"] == 3 + 3 + 3
+
+
+def test_new_topics_go_on_with_what_the_lake_had_not_read_of_the_old(settings: Settings, tmp_path: Path) -> None:
+    path, count = written(tmp_path / "messages.jsonl")
+    head, rest = tmp_path / "head.jsonl", tmp_path / "rest.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    head.write_text("".join(lines[:600]))
+    rest.write_text("".join(lines[600:]))
+    old = dataclasses.replace(settings, embedded_kafka=False, embedded_s3=False)
+    new = dataclasses.replace(old, topic_prefix=f"{settings.topic_prefix}v2.")
+    with Deployment(old) as deployment:
+        assert replay(old, str(head)) == 0
+        deployment.run_stream_to_the_end()
+        assert replay(old, str(rest)) == 0
+    with Deployment(new) as deployment:
+        for stream in STREAMS:
+            assert replay(new, old.topic(stream), into=stream, unread=True) == 0
+        deployment.run_stream_to_the_end()
+
+    with Analytics(settings) as analytics:
+        asked = " UNION ALL ".join(f"SELECT event_id FROM {table}" for table in TABLES)
+        told = analytics.query(f"SELECT count(*) AS rows, count(DISTINCT event_id) AS events FROM ({asked})")
+    assert told.table.to_pylist() == [{"rows": count - 3, "events": count - 3}]
