@@ -57,7 +57,7 @@ def derived_asset(table: TableContract, contracts: Contracts, gated: Sequence[st
         from assets.derive import derive
 
         asked = [date.fromisoformat(partition) for partition in context.partition_keys]
-        with Lineage(settings, contracts).of_run(job, context.run_id):
+        with Lineage(settings, contracts).of_run(job, context.run.run_id):
             receipt = without_values(derive, settings, contracts, table.name, asked)
             if receipt.refused:
                 # The step fails, and with it Dagster's own account of its partitions: name those that do stand.

@@ -50,7 +50,7 @@ def gate_asset(table: str, contracts: Contracts) -> dg.AssetsDefinition:
         from assets.gate import run_gate
 
         day = date.fromisoformat(context.partition_key)
-        with Lineage(settings, contracts).of_run(job, f"{context.run_id} {day}"):
+        with Lineage(settings, contracts).of_run(job, f"{context.run.run_id} {day}"):
             verdict = without_values(run_gate, settings, table, day, now=datetime.now(UTC))
         page = page_path(settings.home, table, day)
         yield check_result(verdict, page)

@@ -82,7 +82,7 @@ def test_making_stays_again_writes_nothing(lake: Lake) -> None:
 
 
 def test_marks_name_the_table_and_position_of_their_reading(lake: Lake) -> None:
-    still = [reading(60 * n, MAP, numeric_value=72.0, kafka_offset=n, kafka_time=NOW) for n in range(16)]
+    still = [reading(60 * n, MAP, numeric_value=72.0, kafka_offset=n) for n in range(16)]
     lake.commit(still)
     lake.commit([wearable(0, numeric_value=0.0, quality_flag="out_of_range")], "wearables")
     judged(lake, "vitals", DAY)
