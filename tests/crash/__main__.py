@@ -82,7 +82,7 @@ def plan(options: argparse.Namespace) -> list[Run]:
         return (*strikes, "--catalog", catalog, "--history", f"{HISTORIES}/committer-{catalog}.jsonl")
 
     rounds = ("--rounds", str(options.rounds), *seed, "--record", f"{HISTORIES}/stack.jsonl")
-    steps = ("--steps", str(options.steps), *seed)
+    steps = ("--steps", str(options.steps), *seed, "--seconds", "7200")
     return [
         Run("simulation", "tests.simulation", steps, "Real commit code on a simulated catalog, store and broker."),
         Run("committer-sqlite", "tests.crash.committer", committer("sqlite"), "Writers on SQLite."),
