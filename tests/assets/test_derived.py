@@ -14,9 +14,9 @@ from assets.quality_pages import index_path, page_path
 from expectations import validate
 from tests.assets.conftest import PARTITION, Lake
 from tests.assets.test_runs import materialised, run
-from tests.expectations.day import DAY, GOOD, MIDNIGHT, good_rows, movement, reading, wearable
+from tests.expectations.day import DAY, GOOD, MIDNIGHT, at, good_rows, movement, reading, wearable
 from warehouse.contract import load_contracts
-from warehouse.vocabulary import MAP
+from warehouse.vocabulary import HEART_RATE, MAP
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 TOMORROW = DAY + timedelta(days=1)
@@ -46,6 +46,15 @@ def test_a_lost_row_turns_the_account_of_positions_red(lake: Lake) -> None:
     lake.commit(good_rows())
     lake.lose(lake.rows("vitals")[3]["kafka_offset"])
     assert list(run_gate(lake.settings, "vitals", DAY, now=NOW).failed) == ["positions_reconcile"]
+
+
+def test_an_hour_far_below_the_same_hour_of_other_days_is_a_warning(lake: Lake) -> None:
+    days_ago = [number // 10 for number in range(30)]
+    before = [reading(n, HEART_RATE, event_time=at(n % 10) - timedelta(days=d + 1)) for n, d in enumerate(days_ago)]
+    lake.commit([*before, reading(30, HEART_RATE)])
+    verdict = run_gate(lake.settings, "vitals", DAY, now=NOW)
+    assert (verdict.passed, list(verdict.warnings)) == (True, ["volume_as_usual"])
+    assert not run_gate(lake.settings, "vitals", DAY - timedelta(days=1), now=NOW).warnings
 
 
 def test_an_admission_and_a_discharge_days_apart_are_one_stay(lake: Lake) -> None:

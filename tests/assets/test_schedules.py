@@ -35,9 +35,19 @@ class Clockwork:
             self._instance.report_runless_asset_event(dg.AssetMaterialization(VITALS, partition=day))
 
     def requested(self, at: datetime) -> dict[dg.AssetKey, set[str]]:
+        result = self._evaluated(at)
+        return {key: result.get_requested_partitions(key) for key in (GATE, MINUTES)}
+
+    def all_requested(self, at: datetime) -> set[str]:
+        """Every asset of which any day is requested."""
+        result = self._evaluated(at)
+        keys = self._defs.resolve_asset_graph().materializable_asset_keys
+        return {key.to_user_string() for key in keys if result.get_requested_partitions(key)}
+
+    def _evaluated(self, at: datetime) -> dg.EvaluateAutomationConditionsResult:
         result = dg.evaluate_automation_conditions(self._defs, self._instance, cursor=self._cursor, evaluation_time=at)
         self._cursor = result.cursor
-        return {key: result.get_requested_partitions(key) for key in (GATE, MINUTES)}
+        return result
 
 
 @pytest.fixture
@@ -62,3 +72,11 @@ def test_a_day_that_did_not_grow_is_left_alone(clockwork: Clockwork) -> None:
     clockwork.grew(NEW)
     clockwork.requested(HALF_PAST + timedelta(minutes=38))
     assert clockwork.requested(HALF_PAST + timedelta(minutes=98)) == {GATE: set(), MINUTES: set()}
+
+
+def test_all_that_is_derived_of_a_judged_table_follows_and_nothing_else(clockwork: Clockwork) -> None:
+    clockwork.grew(NEW)
+    assert clockwork.all_requested(HALF_PAST + timedelta(minutes=38)) == {
+        "quality/vitals", "lake/vitals_by_minute", "lake/vitals_by_hour", "lake/ward_summary", "lake/device_health",
+        "lake/sensor_faults", "lake/population_by_day",
+    }  # fmt: skip
