@@ -5,7 +5,7 @@
 WITH saturation AS (
     SELECT subject_token, ward, event_time, kafka_offset, numeric_value AS spo2,
            lag(numeric_value) OVER following AS before,
-           epoch(event_time - lag(event_time) OVER following) AS gap_s
+           (epoch_us(event_time) - lag(epoch_us(event_time)) OVER following) / 1e6 AS gap_s
     FROM vitals
     WHERE code = '59408-5' AND subject_token IS NOT NULL AND quality_flag IS NULL
     WINDOW following AS (PARTITION BY subject_token ORDER BY event_time, kafka_offset)

@@ -8,9 +8,9 @@ WITH reading AS (
     UNION ALL
     SELECT 'wearables', device_id, ward, subject_token, event_time FROM wearables
 ), beside AS (
-    SELECT *, date_trunc('day', event_time) AS day,
+    SELECT *, time_bucket(INTERVAL 1 DAY, event_time) AS day,
            lag(subject_token) OVER following AS before,
-           epoch(event_time - lag(event_time) OVER following) AS gap_s
+           (epoch_us(event_time) - lag(epoch_us(event_time)) OVER following) / 1e6 AS gap_s
     FROM reading
     WHERE device_id IS NOT NULL AND subject_token IS NOT NULL
     WINDOW following AS (PARTITION BY table_name, device_id ORDER BY event_time)

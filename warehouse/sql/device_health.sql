@@ -5,7 +5,8 @@
 -- asked by: biomedical engineering
 WITH reading AS (
     SELECT device_id, ward, code, subject_token, quality_flag, event_time,
-           epoch(event_time - lag(event_time) OVER (PARTITION BY device_id ORDER BY event_time)) AS gap_s
+           (epoch_us(event_time) - lag(epoch_us(event_time)) OVER (PARTITION BY device_id ORDER BY event_time)) / 1e6
+               AS gap_s
     FROM vitals
     WHERE device_id IS NOT NULL
 )

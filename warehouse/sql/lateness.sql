@@ -4,11 +4,11 @@
 --        append, by the sender's clock; ahead counts those dated after their append; over_an_hour those later than that
 -- asked by: data engineers who set windows, analysts who compare charted with stored
 WITH lag AS (
-    SELECT 'device.vitals' AS stream, epoch(kafka_time - event_time) AS s FROM vitals
-    UNION ALL SELECT 'iot.patient', epoch(kafka_time - event_time) FROM wearables
-    UNION ALL SELECT 'lab.results', epoch(kafka_time - reported_at) FROM labs
-    UNION ALL SELECT 'adt.events', epoch(kafka_time - event_time) FROM adt_events
-    UNION ALL SELECT 'medication.events', epoch(kafka_time - event_time) FROM medication_events
+    SELECT 'device.vitals' AS stream, (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 AS s FROM vitals
+    UNION ALL SELECT 'iot.patient', (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 FROM wearables
+    UNION ALL SELECT 'lab.results', (epoch_us(kafka_time) - epoch_us(reported_at)) / 1e6 FROM labs
+    UNION ALL SELECT 'adt.events', (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 FROM adt_events
+    UNION ALL SELECT 'medication.events', (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 FROM medication_events
 )
 SELECT stream,
        count(*) AS messages,

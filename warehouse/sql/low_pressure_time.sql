@@ -5,7 +5,8 @@
 -- asked by: critical care analysts, quality of care
 WITH pressure AS (
     SELECT subject_token, numeric_value AS map,
-           epoch(lead(event_time) OVER (PARTITION BY subject_token ORDER BY event_time) - event_time) / 60 AS until_next
+           (lead(epoch_us(event_time)) OVER (PARTITION BY subject_token ORDER BY event_time)
+            - epoch_us(event_time)) / 60e6 AS until_next
     FROM vitals
     WHERE code = '8478-0' AND subject_token IS NOT NULL AND quality_flag IS NULL
 ), held AS (

@@ -19,8 +19,8 @@ SELECT table_name,
        count(*) AS "rows",
        max(kafka_time) AS newest_append,
        epoch($asked_at::TIMESTAMPTZ - max(kafka_time)) AS behind_s,
-       round(approx_quantile(epoch(ingest_time - kafka_time), 0.5), 3) AS p50_delay_s,
-       round(approx_quantile(epoch(ingest_time - kafka_time), 0.99), 3) AS p99_delay_s
+       round(approx_quantile((epoch_us(ingest_time) - epoch_us(kafka_time)) / 1e6, 0.5), 3) AS p50_delay_s,
+       round(approx_quantile((epoch_us(ingest_time) - epoch_us(kafka_time)) / 1e6, 0.99), 3) AS p99_delay_s
 FROM arrived
 GROUP BY table_name
 ORDER BY behind_s DESC, table_name

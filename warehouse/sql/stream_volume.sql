@@ -14,7 +14,7 @@ WITH brought AS (
     UNION ALL SELECT stream, kafka_time, 'refused' FROM rejects
     UNION ALL SELECT stream, kafka_time, 'repeated' FROM duplicates
 )
-SELECT date_trunc('hour', kafka_time) AS hour, stream,
+SELECT time_bucket(INTERVAL 1 HOUR, kafka_time) AS hour, stream,
        count(*) FILTER (fate = 'row') AS "rows",
        count(*) FILTER (fate = 'refused') AS refused,
        count(*) FILTER (fate = 'repeated') AS repeated,

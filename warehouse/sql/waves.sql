@@ -10,8 +10,8 @@ WITH wave AS (
     SELECT 'wearables', device_id, code, event_time, len(samples), period_ms FROM wearables
     WHERE period_ms IS NOT NULL
 ), joined AS (
-    SELECT *, epoch(lead(event_time) OVER (PARTITION BY table_name, device_id, code ORDER BY event_time) - event_time)
-              - samples * period_ms / 1000 AS break_s
+    SELECT *, (lead(epoch_us(event_time)) OVER (PARTITION BY table_name, device_id, code ORDER BY event_time)
+              - epoch_us(event_time)) / 1e6 - samples * period_ms / 1000 AS break_s
     FROM wave
 )
 SELECT table_name, device_id, name, code,
