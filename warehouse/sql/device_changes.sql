@@ -8,7 +8,7 @@ WITH reading AS (
     UNION ALL
     SELECT 'wearables', device_id, ward, subject_token, event_time FROM wearables
 ), beside AS (
-    SELECT *, time_bucket(INTERVAL 1 DAY, event_time) AS day,
+    SELECT *, date_trunc('day', event_time) AS day,
            lag(subject_token) OVER following AS before,
            (epoch_us(event_time) - lag(epoch_us(event_time)) OVER following) / 1e6 AS gap_s
     FROM reading

@@ -10,7 +10,7 @@ WITH lag AS (
     SELECT 'wearables', device_id, ward, event_time,
            (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 FROM wearables
 ), daily AS (
-    SELECT table_name, device_id, time_bucket(INTERVAL 1 DAY, event_time) AS day, max_by(ward, event_time) AS ward,
+    SELECT table_name, device_id, date_trunc('day', event_time) AS day, max_by(ward, event_time) AS ward,
            count(*) AS readings, min(s) AS least_s, median(s) AS median_s, count(*) FILTER (s < 0) AS ahead
     FROM lag WHERE device_id IS NOT NULL
     GROUP BY ALL
