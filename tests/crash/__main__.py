@@ -122,8 +122,8 @@ def recorded(folder: Path, names: Iterable[str]) -> list[Outcome]:
     return [Outcome(**json.loads(file.read_text())) for file in files if file.exists()]
 
 
-def report(outcomes: list[Outcome]) -> str:
-    """FIRE.md."""
+def report(outcomes: list[Outcome], wanting: list[str]) -> str:
+    """FIRE.md. `wanting`: runs that have no record."""
     total = {name: sum(o.sums.get(name, 0) for o in outcomes) for name in SUMS_IN_ORDER}
     parts = [
         "# Under fire",
@@ -132,6 +132,7 @@ def report(outcomes: list[Outcome]) -> str:
         "(tests/oracle) the stream and the stack, tests/crash/committer/verdict.py the committers, "
         "tests/simulation/judge.py the simulation.",
         f"Not injected: {NOT_INJECTED}",
+        *([f"**Without a record yet: {', '.join(wanting)}.**"] if wanting else []),
     ]
     for outcome in outcomes:
         verdict = "ended well" if outcome.code == 0 else f"ended with code {outcome.code}"
@@ -142,6 +143,14 @@ def report(outcomes: list[Outcome]) -> str:
             "```\n" + "\n".join(outcome.lines) + "\n```",
         ]
     return "\n\n".join([*parts, " ".join(f"{name}={number}" for name, number in total.items())]) + "\n"
+
+
+def write_report(runs: list[Run], folder: Path) -> list[Outcome]:
+    """Write it from the records there are, and return those."""
+    outcomes = recorded(folder, [run.name for run in runs])
+    told = {outcome.name for outcome in outcomes}
+    REPORT.write_text(report(outcomes, [run.name for run in runs if run.name not in told]))
+    return outcomes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -159,10 +168,9 @@ def main(arguments: list[str] | None = None) -> int:
     for run in runs:
         if not options.report_only and run.name in (options.only or [run.name]):
             record(carry_out(run), folder)
-            REPORT.write_text(report(recorded(folder, [each.name for each in runs])))
-    outcomes = recorded(folder, [run.name for run in runs])
-    REPORT.write_text(text := report(outcomes))
-    sys.stdout.write(text.splitlines()[-1] + "\n")
+            write_report(runs, folder)
+    outcomes = write_report(runs, folder)
+    sys.stdout.write(REPORT.read_text().splitlines()[-1] + "\n")
     return 0 if outcomes and all(outcome.is_clean for outcome in outcomes) else 1
 
 
