@@ -42,11 +42,13 @@ def pseudonymise(batch: StreamBatch, tokenizer: Tokenizer, contract: StreamContr
 def _read(distinct: pa.Array, topic: TopicContract) -> tuple[np.ndarray, np.ndarray]:
     """bool[distinct] twice: keys that name a person, keys that can be read at all."""
     person = _matches(distinct, topic.key_pattern) & _is_text(distinct)
-    device = _matches(distinct, topic.device_pattern) if topic.device_pattern else np.zeros(len(distinct), bool)
+    device = _matches(distinct, topic.device_pattern)
     return person, person | device
 
 
-def _matches(distinct: pa.Array, pattern: str) -> np.ndarray:
+def _matches(distinct: pa.Array, pattern: str | None) -> np.ndarray:
+    if pattern is None:
+        return np.zeros(len(distinct), bool)
     return pc.match_substring_regex(distinct, f"^(?:{pattern})$").to_numpy(zero_copy_only=False)
 
 

@@ -175,7 +175,8 @@ class TopicWatch:
         if partitions != self._partitions[topic]:
             raise SourceError(
                 f"topic {topic} had {self._partitions[topic]} partitions and has {partitions}: keys now go elsewhere. "
-                "Partitions of a stream never change: make a new topic and replay this one into it"
+                "Partitions of a stream never change: make a new topic and replay this one into it "
+                "(`wardstream replay --help`)"
             )
 
 

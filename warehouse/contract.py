@@ -153,7 +153,7 @@ def _stream(root: Place) -> StreamContract:
         time=_time(custom, columns),
         deduplication=_deduplication(custom, columns) if message else None,
         keep_raw=_flag(custom, "keepRaw"),
-        topic=_topic(root, name) if message else None,
+        topic=_topic(root, name, personal=subject is not None) if message else None,
         message_description=root.get("schema")[0].get("description", "") if message else "",
         message=message,
         tables=tables,
@@ -262,7 +262,7 @@ def _deduplication(custom: Place, columns: tuple[Column, ...]) -> Deduplication:
     )
 
 
-def _topic(root: Place, name: str) -> TopicContract:
+def _topic(root: Place, name: str, personal: bool) -> TopicContract:
     server = next((s for s in root.items("servers", "name the Kafka server") if s.get("type") == "kafka"), None)
     if server is None:
         raise root.refuse("add a server of type kafka: the schema begins with a topic", "servers")
@@ -273,8 +273,8 @@ def _topic(root: Place, name: str) -> TopicContract:
         stream=name,
         partitions=custom.at("partitions", "how many partitions").whole("value", "how many partitions"),
         copartition_group=custom.at("copartitionGroup", "name the group of equally parted topics").text("value", ""),
-        key_system=key.text("system", "name the identifier system of the key"),
-        key_pattern=_pattern(key, "pattern"),
+        key_system=key.text("system", "name the identifier system of the key") if personal else "",
+        key_pattern=_pattern(key, "pattern") if personal else None,
         device_pattern=_pattern(key, "devicePattern") if key.get("devicePattern") else None,
         message_format=server.choice("format", ("json",), "write the format"),
         max_message_bytes=custom.at("largestMessage", "bytes").whole("value", "bytes of the largest message"),

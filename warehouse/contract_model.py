@@ -174,9 +174,9 @@ class TopicContract:
     """One Kafka topic.
 
     Attributes:
-        key_system: identifier system of a patient key.
-        key_pattern: regular expression a patient key matches in full.
-        device_pattern: the same of a device key (null token), None where every message has a patient.
+        key_system: identifier system of a patient key; empty where no message is about a person.
+        key_pattern: regular expression a patient key matches in full; None where no message is about a person.
+        device_pattern: the same of a key that names no person (null token), None where every message has a patient.
         config: topic configuration to create and check, name -> value as Kafka shows it.
     """
 
@@ -184,7 +184,7 @@ class TopicContract:
     partitions: int
     copartition_group: str
     key_system: str
-    key_pattern: str
+    key_pattern: str | None
     device_pattern: str | None
     message_format: str
     max_message_bytes: int

@@ -84,8 +84,9 @@ def _topic(topic: TopicContract | None) -> Iterator[tuple[str, str]]:
         "Topic",
         f"{topic.partitions} partitions, co-partition group {topic.copartition_group}, {topic.message_format}",
     )
-    device = f", or `{topic.device_pattern}` where there is no patient" if topic.device_pattern else ""
-    yield "Key", f"`{topic.key_pattern}`{device}"
+    device = f"`{topic.device_pattern}` where there is no patient" if topic.device_pattern else ""
+    person = f"`{topic.key_pattern}`" if topic.key_pattern else ""
+    yield "Key", ", or ".join(filter(None, (person, device)))
     days = topic.retention_ms // 86_400_000
     yield "Kept on Kafka", f"{days} days, messages of up to {topic.max_message_bytes} bytes"
 
