@@ -104,7 +104,7 @@ class Streams:
             assert process.exitcode is None, self.told()
             status = self.deployment.status()
             before = self._facts()
-            if status.get("pid") != process.pid or status["read"] != _ends(before):
+            if status.get("pid") != process.pid or {s: status["read"].get(s) for s in before} != _ends(before):
                 return False
             time.sleep(1.2)  # a status is a second old, and alerts on the way are read too
             return _ends(self._facts()) == _ends(before)
