@@ -6,6 +6,7 @@ Does not hold: what a verification says of them (test_catalog_verification.py).
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +32,12 @@ Commit = Callable[[Table, tuple, tuple], CommitTableResponse]
 def ignores_requirements(settings: Settings) -> SqlCatalog:
     """Whatever the head is, the new snapshot becomes it."""
     catalog, own = _opened(settings)
-    catalog.commit_table = lambda table, _, updates: own(table, (), _rebased(catalog, table, updates))
+
+    def commit(table: Table, _: tuple, updates: tuple) -> CommitTableResponse:
+        time.sleep(random.uniform(0.0, 0.2))  # so that who read the same head writes behind the other, not beside it
+        return own(table, (), _rebased(catalog, table, updates))
+
+    catalog.commit_table = commit
     return catalog
 
 
@@ -94,8 +100,10 @@ def repeats_commits(settings: Settings) -> SqlCatalog:
         response = own(table, requirements, updates)
         summary = updates[0].snapshot.summary.additional_properties if len(updates) == 2 else {}
         if TOKEN in summary and turns.every(2):
-            with suppress(CommitFailedException):
-                catalog.load_table(table.name()).append(pa.table({"token": [summary[TOKEN]]}, _ROW))
+            for _ in range(20):  # others race for the same heads
+                with suppress(CommitFailedException):
+                    catalog.load_table(table.name()).append(pa.table({"token": [summary[TOKEN]]}, _ROW))
+                    break
         return response
 
     catalog.commit_table = commit
