@@ -64,7 +64,9 @@ class JsonDecoder:
         keeps_unknown = any(UNKNOWN_FIELDS in table.names for table in contract.tables)
         self._message = _object_of(contract, strict=keeps_unknown)
         self._decode = msgspec.json.Decoder(self._message.struct).decode
-        self._decode_known = msgspec.json.Decoder(_object_of(contract, strict=False).struct).decode
+        # Nothing is left for it to decode where no unknown field stops the first.
+        lenient = _object_of(contract, strict=False) if keeps_unknown else self._message
+        self._decode_known = msgspec.json.Decoder(lenient.struct).decode
         leaves = {leaf.column.name: leaf.arrow for leaf in self._message.leaves()}
         self._schema = pa.schema([(column.name, leaves[column.name]) for column in contract.message])
 

@@ -26,6 +26,11 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(KEY, VITALS.topic.key_system)
 
 
+def _changed(fields: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """The fields with the changes; a change to `...` leaves its field out."""
+    return {name: value for name, value in (fields | changes).items() if value is not ...}
+
+
 def reading(**changes: object) -> dict[str, object]:
     """A right reading of patient P000123; a change to `...` leaves the field out."""
     fields = {
@@ -40,7 +45,7 @@ def reading(**changes: object) -> dict[str, object]:
         "received_at": None,
         "seq": 12345,
     }
-    return {name: value for name, value in (fields | changes).items() if value is not ...}
+    return _changed(fields, changes)
 
 
 def wave(**changes: object) -> dict[str, object]:
@@ -62,7 +67,7 @@ def lab(**changes: object) -> dict[str, object]:
         "collected_at": "2026-11-22T01:00:00Z",
         "reported_at": "2026-11-22T01:04:00Z",
     }
-    return {name: value for name, value in (fields | changes).items() if value is not ...}
+    return _changed(fields, changes)
 
 
 def adt(**changes: object) -> dict[str, object]:
@@ -80,7 +85,7 @@ def adt(**changes: object) -> dict[str, object]:
         "birth_date": "1958-03-02",
         "sex": "F",
     }
-    return {name: value for name, value in (fields | changes).items() if value is not ...}
+    return _changed(fields, changes)
 
 
 def medication(**changes: object) -> dict[str, object]:
@@ -96,7 +101,7 @@ def medication(**changes: object) -> dict[str, object]:
         "route": "IV",
         "event_time": "2026-11-22T01:00:00.250Z",
     }
-    return {name: value for name, value in (fields | changes).items() if value is not ...}
+    return _changed(fields, changes)
 
 
 def alert(**changes: object) -> dict[str, object]:
