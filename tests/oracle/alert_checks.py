@@ -7,7 +7,6 @@ Does not hold: the recomputation; the alerts' places and rows, which are checked
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,19 +14,6 @@ import pyarrow.compute as pc
 from . import alerts as offline
 from .findings import Finding, equal, found, of_topic, plain
 from .history import ALERTS, OWN_TABLE, VITALS, WITHHELD, History, Stream, log_positions, positions, where_in
-
-
-class _Told(NamedTuple):
-    """An alert as its messages tell it; of several with one id the first sent."""
-
-    rule: str
-    subject_token: str
-    episode_start_ms: int
-    level: int
-    withheld_because: str | None
-    partition: int
-    offset: int
-    clock_ms: int
 
 
 def check_alerts(history: History) -> Iterator[Finding]:
@@ -42,8 +28,8 @@ def check_alerts(history: History) -> Iterator[Finding]:
     }
     decided = offline.recompute(rows, expired_before)
     for name, told, wanted in (
-        (ALERTS, sent, {d.alert_id: _Told(*d) for d in decided if d.withheld_because is None}),
-        (WITHHELD, withheld, {d.alert_id: _Told(*d) for d in decided if d.withheld_because is not None}),
+        (ALERTS, sent, {d.alert_id: d for d in decided if d.withheld_because is None}),
+        (WITHHELD, withheld, {d.alert_id: d for d in decided if d.withheld_because is not None}),
     ):
         missing = [alert for identity, alert in wanted.items() if identity not in told]
         forged = [alert for identity, alert in told.items() if identity not in wanted]
@@ -78,8 +64,9 @@ def _check_script(history: History) -> Iterator[Finding]:
     yield Finding("alerts_missing", len(missing), "deterioration of the script without an alert")
 
 
-def _told(log: pa.Table, topic_id: str) -> dict[str, _Told]:
-    told: dict[str, _Told] = {}
+def _told(log: pa.Table, topic_id: str) -> dict[str, offline.Decided]:
+    """Alert id -> what its messages tell, in the words of what was decided; of several with one id the first sent."""
+    told: dict[str, offline.Decided] = {}
     mine = log.filter(pc.equal(log["source_topic_id"], topic_id))
     start_ms, clock_ms = (
         (pc.fill_null(mine[name].cast(pa.int64()), 0).to_numpy() // 1000).tolist()
@@ -89,11 +76,11 @@ def _told(log: pa.Table, topic_id: str) -> dict[str, _Told]:
     for start, clock, (identity, rule, token, level, because, partition, offset) in zip(
         start_ms, clock_ms, zip(*(mine[name].to_pylist() for name in names), strict=True), strict=True
     ):
-        told.setdefault(identity, _Told(rule, token, start, level, because, partition, offset, clock))
+        told.setdefault(identity, offline.Decided(rule, token, start, level, because, partition, offset, clock))
     return told
 
 
-def _source(alerts: list[_Told]) -> str:
+def _source(alerts: list[offline.Decided]) -> str:
     return f"reading at partition {alerts[0].partition} offset {alerts[0].offset}" if alerts else ""
 
 
