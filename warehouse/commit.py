@@ -57,20 +57,24 @@ from warehouse.snapshots import (
     TORN,
     WRITER,
     Draft,
+    FilesChangedError,
     Head,
+    Leaving,
+    LiveFile,
     Prepared,
     line_of,
     manifests_of,
     prepare,
+    said_in_line,
     swap_request,
     vector_of,
-    vector_text,
 )
 from warehouse.staging import StagedFiles, day_number, stage
 
 __all__ = [
     "CommitReceipt",
     "FencedTable",
+    "FilesChangedError",
     "GapError",
     "OutcomeUnknownError",
     "PartitionAddedError",
@@ -96,7 +100,7 @@ class OutcomeUnknownError(Exception):
     """Whether a commit without positions landed cannot be told: the snapshots that would show it are gone."""
 
 
-LASTING = (OffsetsError, RowsError, TableChangedError, OutcomeUnknownError)
+LASTING = (OffsetsError, RowsError, TableChangedError, OutcomeUnknownError, FilesChangedError)
 """What waiting does not cure."""
 
 
@@ -226,7 +230,30 @@ class FencedTable:
         """
         derived = _Derived(self._session, self._writer, rows, sources, replace_day)
         landing = self._land(derived.plan, needs_history=replace_day is None)
-        text = vector_text(landing.head.metadata)
+        text = said_in_line(landing.head.metadata, OFFSETS)
+        return CommitReceipt(
+            landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
+        )
+
+    def replace_files(
+        self, removed: Iterable[LiveFile], added: StagedFiles, said: Mapping[str, str], fewer_rows: int = 0
+    ) -> CommitReceipt:
+        """Put staged files in the place of others of this table, in one atomic commit beside whatever else is written.
+
+        The new files keep the data sequence number of the newest old one: their rows are not news to whoever reads what
+        changed. `said`: summary keys that tell what this is. `fewer_rows`: how many rows are meant to go; nothing is
+        written unless exactly so many do. Raises `FilesChangedError` where one of the files left meanwhile or the
+        schema changed (plan again), `ValueError` for rows that do not add up, `TableChangedError`,
+        `StoreUnavailableError`. A vector and the sources the table has are carried along.
+        """
+        removed = list(removed)
+        if not removed:
+            raise ValueError(f"table {self.name}: no file to replace")
+        gone = sum(file.file.record_count for file in removed) - added.rows
+        if gone != fewer_rows:
+            raise ValueError(f"table {self.name}: {gone} rows would go, {fewer_rows} are meant to")
+        landing = self._land(_Rewrite(self._writer, removed, added, said).plan)
+        text = said_in_line(landing.head.metadata, OFFSETS)
         return CommitReceipt(
             landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
         )
@@ -461,8 +488,26 @@ class _Derived:
             self._staged = self._session.stage(head.table, self._rows)
         if self._day is not None and any(file.partition[0] != self._day for file in self._staged.files):
             raise ValueError(f"table {self._session.name}: rows of another day than the one they are to replace")
-        text = vector_text(head.metadata)
-        return Draft({**self._said, **({OFFSETS: text} if text else {})}, self._staged.files, self._day)
+        text = said_in_line(head.metadata, OFFSETS)
+        leaving = None if self._day is None else Leaving(frozenset({self._day}))
+        return Draft({**self._said, **({OFFSETS: text} if text else {})}, self._staged.files, leaving)
+
+
+class _Rewrite:
+    """Files in the place of others, what the head says of its sources carried along."""
+
+    def __init__(self, writer: str, removed: list[LiveFile], added: StagedFiles, said: Mapping[str, str]) -> None:
+        self._added = added
+        self._leaving = Leaving(frozenset(f.day for f in removed), frozenset(f.file.file_path for f in removed))
+        self._sequence = max(file.sequence for file in removed)
+        self._said = {**said, ROWS: str(added.rows), WRITER: writer}
+
+    def plan(self, head: Head) -> Draft:
+        """The replacement as it is to be made on this head."""
+        if not self._added.fits(head.table):
+            raise FilesChangedError(f"table {'.'.join(head.table.name())} got another schema meanwhile")
+        carried = {key: text for key in (OFFSETS, SOURCES) if (text := said_in_line(head.metadata, key))}
+        return Draft({**self._said, **carried}, self._added.files, self._leaving, self._sequence)
 
 
 @dataclass(frozen=True, slots=True)

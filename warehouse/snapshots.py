@@ -64,13 +64,49 @@ SOURCES = "wardstream.sources"
 TOTAL_FILES = "total-data-files"
 
 
+class FilesChangedError(Exception):
+    """Files that were to be replaced are not all in the table any more: somebody else replaced them first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A data file of a head and its data sequence number: which commit's rows it holds, also after a rewrite."""
+
+    file: DataFile
+    sequence: int
+
+    @property
+    def day(self) -> int | None:
+        """The partition day (days since 1970 UTC) it lies in; None where the table or the row has none."""
+        return _day_of(self.file)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Files that a commit takes out: of these partition days those of `paths`, or all of them."""
+
+    days: frozenset[int | None]
+    paths: frozenset[str] | None = None
+
+    def takes(self, file: DataFile) -> bool:
+        return _day_of(file) in self.days and (self.paths is None or file.file_path in self.paths)
+
+    def may_be_in(self, manifest: ManifestFile) -> bool:
+        return manifest.content == ManifestContent.DATA and any(_may_hold(manifest, day) for day in self.days)
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a commit is to change: files to add, our summary keys, and the partition day (days since 1970) to empty."""
+    """What a commit is to change: files to add, our summary keys, and what is to leave.
+
+    `sequence`: the data sequence number of the added files, where their rows are those of older files; None: the
+    commit's own.
+    """
 
     summary: Mapping[str, str]
     added: tuple[DataFile, ...] = ()
-    emptied_day: int | None = None
+    leaving: Leaving | None = None
+    sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +147,12 @@ def manifests_of(table: Table) -> tuple[ManifestFile, ...]:
     return manifests
 
 
+def live_files(head: Head, io: SinglePutFileIO) -> list[LiveFile]:
+    """Every data file of the head. Raises `StoreUnavailableError` where a manifest came incomplete."""
+    reads = ExecutorFactory.get_or_create().map(lambda m: _entries_of(m, io), head.manifests)
+    return [LiveFile(entry.data_file, entry.sequence_number or 0) for read in reads for entry in read]
+
+
 def vector_of(metadata: TableMetadata) -> Vector:
     """The vector of the first ancestor of the head that has one; empty for a table that never had a snapshot.
 
@@ -118,7 +160,7 @@ def vector_of(metadata: TableMetadata) -> Vector:
     """
     if metadata.current_snapshot() is None and not metadata.snapshots:
         return {}
-    text = vector_text(metadata)
+    text = said_in_line(metadata, OFFSETS)
     if text is None:
         raise VectorMissingError(
             f"table at {metadata.location} has snapshots and no offset vector in the line of its head: another writer "
@@ -127,9 +169,9 @@ def vector_of(metadata: TableMetadata) -> Vector:
     return decode_vector(text)
 
 
-def vector_text(metadata: TableMetadata) -> str | None:
-    """What `vector_of` reads, as it stands in the summary; None where there is none."""
-    return next((value for snapshot in line_of(metadata) if (value := _said(snapshot, OFFSETS))), None)
+def said_in_line(metadata: TableMetadata, key: str) -> str | None:
+    """What the newest snapshot of the head's line that has this key says under it; None where none does."""
+    return next((value for snapshot in line_of(metadata) if (value := _said(snapshot, key))), None)
 
 
 def line_of(metadata: TableMetadata) -> Iterator[Snapshot]:
@@ -142,15 +184,16 @@ def line_of(metadata: TableMetadata) -> Iterator[Snapshot]:
 
 
 def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int) -> Prepared:
-    """Write manifest and manifest list of a snapshot on this head: one PUT each. Raises OSError if the store refuses.
+    """Write manifest and manifest list of a snapshot on this head: one PUT each. Raises OSError if the store refuses,
+    `FilesChangedError` if a file that is to leave by name is not there.
 
     `now_ms`: milliseconds since 1970 UTC. A table's time never runs backwards, whatever the clock does: other engines
     refuse metadata whose snapshots do.
     """
     metadata = head.metadata
     writing = _Writing(head, io, metadata.new_snapshot_id())
-    kept, removed = writing.without_day(draft.emptied_day)
-    manifests = [*writing.manifest_of(draft.added), *writing.merged(kept)]
+    kept, removed = writing.without(draft.leaving)
+    manifests = [*writing.manifest_of(draft.added, draft.sequence), *writing.merged(kept)]
     sequence = metadata.next_sequence_number()
     snapshot = Snapshot(
         snapshot_id=writing.snapshot_id,
@@ -217,28 +260,32 @@ class _Writing:
         self._written = 0
         self.snapshot_id = snapshot_id
 
-    def manifest_of(self, files: tuple[DataFile, ...]) -> list[ManifestFile]:
+    def manifest_of(self, files: tuple[DataFile, ...], sequence: int | None) -> list[ManifestFile]:
         """A manifest that adds the files; none for none."""
         if not files:
             return []
-        entries = [_entry(self.snapshot_id, file) for file in files]
+        entries = [_entry(self.snapshot_id, file, sequence) for file in files]
         return [self._manifest(self._table.metadata.default_spec_id, added=entries)]
 
-    def without_day(self, day: int | None) -> tuple[list[ManifestFile], list[DataFile]]:
-        """The head's manifests with the files of a partition day taken out, and those files."""
-        if day is None:
+    def without(self, leaving: Leaving | None) -> tuple[list[ManifestFile], list[DataFile]]:
+        """The head's manifests with the leaving files taken out, those that lost one written as one; and the files."""
+        if leaving is None:
             return list(self._manifests), []
-        kept, removed = [], []
-        for manifest in self._manifests:
-            entries = self._entries_if_of(manifest, day)
-            gone = [entry for entry in entries if entry.data_file.partition[0] == day]
-            if not gone:
+        kept: list[ManifestFile] = []
+        staying: list[ManifestEntry] = []
+        gone: list[ManifestEntry] = []
+        for manifest, entries in self._with_entries(leaving):
+            taken = [entry for entry in entries if leaving.takes(entry.data_file)]
+            if not taken:
                 kept.append(manifest)
                 continue
-            removed += [entry.data_file for entry in gone]
-            staying = [entry for entry in entries if entry.data_file.partition[0] != day]
-            kept.append(self._manifest(manifest.partition_spec_id, existing=staying, deleted=gone))
-        return kept, removed
+            gone += taken
+            staying += [entry for entry in entries if not leaving.takes(entry.data_file)]
+        if leaving.paths is not None and len(gone) != len(leaving.paths):
+            raise FilesChangedError(f"{len(leaving.paths) - len(gone)} of {len(leaving.paths)} files left meanwhile")
+        if gone:
+            kept.append(self._manifest(self._table.metadata.default_spec_id, existing=staying, deleted=gone))
+        return kept, [entry.data_file for entry in gone]
 
     def merged(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         """The manifests, many small ones written as one: a list that grew by one each commit would soon cost more than
@@ -278,12 +325,16 @@ class _Writing:
         self._io.put(location, output.data)
         return location
 
-    def _entries_if_of(self, manifest: ManifestFile, day: int) -> list[ManifestEntry]:
-        """The live entries of a data manifest that may hold files of the day; none if it cannot."""
-        if manifest.content != ManifestContent.DATA or not _may_hold(manifest, day):
-            return []
-        if manifest.partition_spec_id != self._table.metadata.default_spec_id:
-            raise ValueError(f"manifest {manifest.manifest_path} was written under another partition spec")
+    def _with_entries(self, leaving: Leaving) -> Iterator[tuple[ManifestFile, list[ManifestEntry]]]:
+        """Each manifest with its live entries, none where no leaving file can be."""
+        concerned = [manifest for manifest in self._manifests if leaving.may_be_in(manifest)]
+        for manifest in concerned:
+            if manifest.partition_spec_id != self._table.metadata.default_spec_id:
+                raise ValueError(f"manifest {manifest.manifest_path} was written under another partition spec")
+        read = dict(zip(concerned, ExecutorFactory.get_or_create().map(self._entries, concerned), strict=True))
+        yield from ((manifest, read.get(manifest, [])) for manifest in self._manifests)
+
+    def _entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
         return _entries_of(manifest, self._io)
 
     def _manifest(self, spec_id: int, **entries: list[ManifestEntry]) -> ManifestFile:
@@ -367,19 +418,25 @@ def _entries_of(manifest: ManifestFile, io: SinglePutFileIO) -> list[ManifestEnt
     return entries
 
 
-def _entry(snapshot_id: int, file: DataFile) -> ManifestEntry:
+def _entry(snapshot_id: int, file: DataFile, sequence: int | None) -> ManifestEntry:
     return ManifestEntry.from_args(
         status=ManifestEntryStatus.ADDED,
         snapshot_id=snapshot_id,
-        sequence_number=None,
+        sequence_number=sequence,
         file_sequence_number=None,
         data_file=file,
     )
 
 
-def _may_hold(manifest: ManifestFile, day: int) -> bool:
+def _day_of(file: DataFile) -> int | None:
+    return file.partition[0] if len(file.partition) else None
+
+
+def _may_hold(manifest: ManifestFile, day: int | None) -> bool:
     if not manifest.partitions:
         return True
+    if day is None:
+        return manifest.partitions[0].contains_null
     lower, upper = manifest.partitions[0].lower_bound, manifest.partitions[0].upper_bound
     if lower is None or upper is None:
         return False
@@ -402,7 +459,7 @@ def _summary(head: Head, draft: Draft, removed: list[DataFile]) -> Summary:
         collector.add_file(file, table.schema(), table.spec())
     for file in removed:
         collector.remove_file(file, table.schema(), table.spec())
-    operation = Operation.APPEND if draft.emptied_day is None else Operation.OVERWRITE
+    operation = Operation.APPEND if draft.leaving is None else Operation.OVERWRITE
     return update_snapshot_summaries(
         Summary(operation=operation, **collector.build(), **draft.summary),
         previous_summary=head.snapshot.summary if head.snapshot else None,

@@ -37,6 +37,7 @@ from warehouse import snapshots, tables
 from warehouse.catalog import open_catalog
 from warehouse.commit import (
     FencedTable,
+    FilesChangedError,
     GapError,
     OutcomeUnknownError,
     PartitionAddedError,
@@ -45,10 +46,13 @@ from warehouse.commit import (
     TableChangedError,
     VectorMissingError,
 )
+from warehouse.days import changes_since
 from warehouse.lake_session import open_session
 from warehouse.object_store import _NewObject
 from warehouse.offsets import Interval, Placement, decode_intervals, decode_vector
 from warehouse.settings import Settings
+from warehouse.snapshots import Head, LiveFile, live_files, manifests_of, vector_of
+from warehouse.staging import stage
 
 Identifier = tuple[str, str]
 
@@ -767,3 +771,68 @@ def test_a_conflict_is_not_mistaken_for_an_unknown_outcome(folder_lake: Settings
     answers = Answers(table._session._catalog, before=once(conflict))
     table.append_derived(minutes(FIRST, 1), {"u": 1})
     assert answers.asked == 2
+
+
+def live(settings: Settings, identifier: tuple[str, str]) -> tuple[Table, list[LiveFile]]:
+    """The table as it is, and its files."""
+    table = loaded(settings, identifier)
+    return table, live_files(Head(table, manifests_of(table)), table.io)
+
+
+def test_replaced_files_leave_rows_vector_sources_and_what_counts_as_news(store_lake: Settings) -> None:
+    _, identifier = new_table(store_lake)
+    table = fenced(store_lake, identifier)
+    table.establish(TOPIC, {0: 0})
+    for start in range(0, 40, 10):
+        table.commit(readings(start, start + 10), [interval(start, start + 10)])
+    head, files = live(store_lake, identifier)
+    reached = files[0].sequence
+    seen = max(file.sequence for file in files[1:])
+    merged = stage(head, readings(0, 30), head.io)
+    old = sorted(files, key=lambda f: f.sequence)[:3]
+    table.replace_files(old, merged, {"wardstream.upkeep": "test"})
+    table.commit(readings(40, 50), [interval(40, 50)])
+    after, now = live(store_lake, identifier)
+    assert positions(store_lake) == each_once(0, 50)
+    assert duckdb_count(store_lake, after) == 50
+    assert len(now) == 3
+    assert vector_of(after.metadata) == {TOPIC: {0: 50}}
+    assert changes_since(after, max(seen, reached)).rows == {date(2026, 3, 1): 10}
+    assert min(file.sequence for file in now) == old[-1].sequence
+
+
+def test_files_are_replaced_beside_an_ingest_that_came_first(folder_lake: Settings) -> None:
+    _, identifier = new_table(folder_lake)
+    table, other = fenced(folder_lake, identifier), fenced(folder_lake, identifier)
+    table.establish(TOPIC, {0: 0})
+    table.commit(readings(0, 10), [interval(0, 10)])
+    head, files = live(folder_lake, identifier)
+    staged = stage(head, readings(0, 10), head.io)
+    ingest = once(lambda: other.commit(readings(10, 20), [interval(10, 20)]) and None)
+    Answers(table._session._catalog, before=ingest)
+    assert table.replace_files(files, staged, {}).attempts == 2
+    assert positions(folder_lake) == each_once(0, 20)
+
+
+def test_files_that_somebody_replaced_first_are_not_replaced_again(folder_lake: Settings) -> None:
+    _, identifier = new_table(folder_lake)
+    table = fenced(folder_lake, identifier)
+    table.establish(TOPIC, {0: 0})
+    table.commit(readings(0, 10), [interval(0, 10)])
+    head, files = live(folder_lake, identifier)
+    table.replace_files(files, stage(head, readings(0, 10), head.io), {})
+    with pytest.raises(FilesChangedError):
+        table.replace_files(files, stage(head, readings(0, 10), head.io), {})
+    assert positions(folder_lake) == each_once(0, 10)
+
+
+def test_files_are_not_replaced_by_fewer_rows_than_meant(folder_lake: Settings) -> None:
+    _, identifier = new_table(folder_lake)
+    table = fenced(folder_lake, identifier)
+    table.establish(TOPIC, {0: 0})
+    table.commit(readings(0, 10), [interval(0, 10)])
+    head, files = live(folder_lake, identifier)
+    with pytest.raises(ValueError, match="1 rows would go, 0 are meant to"):
+        table.replace_files(files, stage(head, readings(0, 9), head.io), {})
+    table.replace_files(files, stage(head, readings(0, 9), head.io), {}, fewer_rows=1)
+    assert positions(folder_lake) == each_once(0, 9)
