@@ -63,6 +63,7 @@ from warehouse.snapshots import (
     LiveFile,
     Prepared,
     line_of,
+    live_files,
     manifests_of,
     prepare,
     said_in_line,
@@ -253,6 +254,17 @@ class FencedTable:
         if gone != fewer_rows:
             raise ValueError(f"table {self.name}: {gone} rows would go, {fewer_rows} are meant to")
         landing = self._land(_Rewrite(self._writer, removed, added, said).plan)
+        text = said_in_line(landing.head.metadata, OFFSETS)
+        return CommitReceipt(
+            landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
+        )
+
+    def restore_files(self, files: Iterable[LiveFile], said: Mapping[str, str]) -> CommitReceipt:
+        """Put files that this table once had back into it, unless they are in it; their objects must still exist.
+
+        They keep the data sequence number of the newest of them. Raises `TableChangedError`, `StoreUnavailableError`.
+        """
+        landing = self._land(_Restoring(self._writer, list(files), said).plan)
         text = said_in_line(landing.head.metadata, OFFSETS)
         return CommitReceipt(
             landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
@@ -506,8 +518,31 @@ class _Rewrite:
         """The replacement as it is to be made on this head."""
         if not self._added.fits(head.table):
             raise FilesChangedError(f"table {'.'.join(head.table.name())} got another schema meanwhile")
-        carried = {key: text for key in (OFFSETS, SOURCES) if (text := said_in_line(head.metadata, key))}
-        return Draft({**self._said, **carried}, self._added.files, self._leaving, self._sequence)
+        return Draft({**self._said, **_carried(head)}, self._added.files, self._leaving, self._sequence)
+
+
+class _Restoring:
+    """Files that left, coming back as they were."""
+
+    def __init__(self, writer: str, files: list[LiveFile], said: Mapping[str, str]) -> None:
+        self._files, self._said = files, {**said, WRITER: writer}
+
+    def plan(self, head: Head) -> Draft | None:
+        """The files that this head lacks; None where it lacks none."""
+        if head.remembered:
+            raise _StaleHead
+        there = {live.file.file_path for live in live_files(head, _store_of(head.table))}
+        missing = [live for live in self._files if live.file.file_path not in there]
+        if not missing:
+            return None
+        rows = sum(live.file.record_count for live in missing)
+        said = {**self._said, ROWS: str(rows), **_carried(head)}
+        return Draft(said, tuple(live.file for live in missing), sequence=max(live.sequence for live in missing))
+
+
+def _carried(head: Head) -> dict[str, str]:
+    """What a commit that brings nothing new says of where the table's rows come from: what was said before it."""
+    return {key: text for key in (OFFSETS, SOURCES) if (text := said_in_line(head.metadata, key))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -773,7 +773,7 @@ def test_a_conflict_is_not_mistaken_for_an_unknown_outcome(folder_lake: Settings
     assert answers.asked == 2
 
 
-def live(settings: Settings, identifier: tuple[str, str]) -> tuple[Table, list[LiveFile]]:
+def live(settings: Settings, identifier: Identifier) -> tuple[Table, list[LiveFile]]:
     """The table as it is, and its files."""
     table = loaded(settings, identifier)
     return table, live_files(Head(table, manifests_of(table)), table.io)
@@ -836,3 +836,18 @@ def test_files_are_not_replaced_by_fewer_rows_than_meant(folder_lake: Settings) 
         table.replace_files(files, stage(head, readings(0, 9), head.io), {})
     table.replace_files(files, stage(head, readings(0, 9), head.io), {}, fewer_rows=1)
     assert positions(folder_lake) == each_once(0, 9)
+
+
+def test_files_that_left_come_back_once(folder_lake: Settings) -> None:
+    _, identifier = new_table(folder_lake)
+    table, again = fenced(folder_lake, identifier), fenced(folder_lake, identifier)
+    table.establish(TOPIC, {0: 0})
+    table.commit(readings(0, 10), [interval(0, 10)])
+    head, files = live(folder_lake, identifier)
+    table.replace_files(files, stage(head, no_rows(), head.io), {}, fewer_rows=10)
+    table.commit(readings(10, 20), [interval(10, 20)])
+    assert positions(folder_lake) == each_once(10, 20)
+    table.restore_files(files, {})
+    assert again.restore_files(files, {}).snapshot_id is None
+    assert positions(folder_lake) == each_once(0, 20)
+    assert again.vector() == {TOPIC: {0: 20}}
