@@ -4,7 +4,7 @@ Holds: the sources of a day as views of a session, restricted to what was releas
 Does not hold: whether a day is released (`release.py`), what no query can say (`pipelines/clinical`), nor when
 anything runs (`assets`).
 
-A query reads its sources by their tables' names, and `the_day` for the day's bounds (`first`, `past`) and `year`.
+A query reads its sources by their tables' names (current versions as `<table>_current`), and `the_day` for the day's bounds (`first`, `past`) and `year`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from warehouse.lake_session import quoted
 from warehouse.offsets import Vector
 from warehouse.release import positions
 from warehouse.tables import arrow_schema
+from warehouse.views import current_versions
 
 # Whole hours and minutes by arithmetic: DuckDB's date_trunc of a timestamptz needs an extension that is not there.
 # Sums are compensated (favg) and deviations rounded, so that the order of files leaves the same bits; a mean lies
@@ -169,12 +170,29 @@ GROUP BY ALL
 ORDER BY age_band, sex
 """
 
+# Of what was taken back no number stays, here as in `labs_current`.
+LAB_RESULTS = """
+WITH told AS (
+    SELECT subject_token, order_id, code, count(*)::INTEGER AS versions,
+           min(reported_at) AS first_reported_at,
+           min(reported_at) FILTER (status = 'F') AS released_at,
+           arg_min(numeric_value, (reported_at, numeric_value)) FILTER (status = 'F') AS released_value
+    FROM labs GROUP BY ALL
+)
+SELECT subject_token, order_id, code, collected_at, lab, status, numeric_value, comparator, unit, quality_flag,
+       reported_at, versions, first_reported_at, released_at,
+       CASE WHEN status <> 'X' THEN released_value END AS released_value
+FROM labs_current JOIN told USING (subject_token, order_id, code)
+ORDER BY subject_token, code, collected_at, order_id
+"""
+
 QUERIES = {
     "vitals_by_minute": VITALS_BY_MINUTE,
     "vitals_by_hour": VITALS_BY_HOUR,
     "ward_summary": WARD_SUMMARY,
     "device_health": DEVICE_HEALTH,
     "population_by_day": POPULATION_BY_DAY,
+    "lab_results": LAB_RESULTS,
 }
 
 READINGS = """
@@ -200,7 +218,8 @@ class Source:
 
 
 def open_day(connection: duckdb.DuckDBPyConnection, day: date, sources: tuple[Source, ...]) -> None:
-    """Make `the_day` and a view of each source in the session, in place of those of the day before.
+    """Make `the_day` and a view of each source in the session, in place of those of the day before; of a source whose
+    rows are versions also `<source>_current`.
 
     A release's vector decides, not the head: what came since waits for the next verdict.
     """
@@ -217,6 +236,9 @@ def open_day(connection: duckdb.DuckDBPyConnection, day: date, sources: tuple[So
         else:
             connection.register(f"released_{name}", positions(source.released))
             connection.execute(f'CREATE VIEW "{name}" AS {_released_day(source, day)}')
+        if source.table.versions:
+            current = current_versions(source.table, source.table.versions)
+            connection.execute(f'CREATE OR REPLACE VIEW "{current.name}" AS {current.select}')
 
 
 def _released_day(source: Source, day: date) -> str:

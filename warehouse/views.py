@@ -47,13 +47,13 @@ def views(contracts: Contracts) -> dict[str, View]:
     empty column where no contract declares sensor faults.
     """
     tables = {table.name: table for table in contracts.tables()}
-    made = [_current(table, table.versions) for table in tables.values() if table.versions]
+    made = [current_versions(table, table.versions) for table in tables.values() if table.versions]
     made += [_checked(tables[name], FAULTS in tables) for name in READINGS if name in tables]
     return {view.name: view for view in made if view.name not in tables}
 
 
-def _current(table: TableContract, versions: Versions) -> View:
-    """Of each key the greatest version. What was withdrawn stays, with nothing in its columns of values.
+def current_versions(table: TableContract, versions: Versions) -> View:
+    """`<table>_current`: of each key the greatest version. What was withdrawn stays, with nothing in its columns of values.
 
     Versions that are equal in the contract's order are told apart by their content, and by where they stood only if
     that is equal too: so the state is the same whatever the order of arrival. A filter on the key is applied before

@@ -8,14 +8,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.expectations.day import DAY, MIDNIGHT, reading, table, wave
+from tests.expectations.day import DAY, MIDNIGHT, lab, reading, table, wave
 from warehouse.contract import load_contracts
 from warehouse.rollups import QUERIES, Source, open_day, rolled_up
 from warehouse.tables import arrow_schema
 from warehouse.vocabulary import CGM_GLUCOSE, HEART_RATE
 
 CONTRACTS = load_contracts()
-SOURCES = ("vitals", "wearables", "alerts", "stays")
+SOURCES = ("vitals", "wearables", "alerts", "stays", "labs")
 
 
 def at(hours: float) -> datetime:
@@ -134,6 +134,22 @@ def test_the_population_of_a_day_is_who_was_in_care_on_it() -> None:
         "monitored": 1, "alerted": 1, "alerts": 2,
     }  # fmt: skip
     assert (oldest["age_band"], oldest["sex"], oldest["monitored"]) == ("90+", "U", 0)
+
+
+def test_a_result_is_its_current_version_beside_what_was_first_final() -> None:
+    versions = [
+        lab(0, status="P", numeric_value=2.0),
+        lab(10, status="F", numeric_value=3.0),
+        lab(20, status="C", numeric_value=4.0),
+        lab(5, order="L-2", status="F"),
+        lab(6, order="L-2", status="X", numeric_value=None, unit=None),
+    ]
+    corrected, withdrawn = derived("lab_results", labs=versions)
+    assert (corrected["status"], corrected["numeric_value"], corrected["versions"]) == ("C", 4.0, 3)
+    assert (corrected["released_value"], corrected["released_at"]) == (3.0, versions[1]["reported_at"])
+    assert corrected["first_reported_at"] == versions[0]["reported_at"]
+    assert (withdrawn["status"], withdrawn["numeric_value"], withdrawn["released_value"]) == ("X", None, None)
+    assert derived("lab_results", labs=versions[::-1]) == [corrected, withdrawn]
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
