@@ -15,8 +15,8 @@ from assets.derived import derived_asset
 from assets.monitoring import observation_sensor
 from assets.quality import gate_asset
 from assets.schedules import automation
-from assets.streams import daily, table_spec, topic_spec
-from warehouse.contract import Contracts, TableContract, load_contracts
+from assets.streams import table_spec, topic_spec
+from warehouse.contract import Contracts, load_contracts
 from warehouse.settings import Settings
 
 # What is used although Dagster 1.13 calls it a preview or beta: by name, so that a new warning is still seen.
@@ -27,8 +27,8 @@ def definitions(settings: Settings) -> dg.Definitions:
     """The assets that the contracts lead to, for the lake and stream that `settings` name."""
     contracts = load_contracts(own=settings.contracts)
     topics = [(stream, stream.topic) for stream in contracts.values() if stream.topic]
-    observed = [table for table in contracts.tables() if not derives(table)]
-    gates = gated(contracts)
+    observed = [table for table in contracts.tables() if not table.derived]
+    gates = [table.name for table in contracts.tables() if table.gated]
     made = _made(contracts, gates)
     return dg.Definitions(
         assets=[
@@ -45,16 +45,6 @@ def definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-def gated(contracts: Contracts) -> list[str]:
-    """The tables that a gate judges by day: those that topics feed, that have days and rules."""
-    return [table.name for table in contracts.tables() if table.positioned and daily(table) and table.quality]
-
-
-def derives(table: TableContract) -> bool:
-    """Whether Dagster makes the table: it is made of other tables, a day at a time."""
-    return not table.positioned and daily(table)
-
-
 def _made(contracts: Contracts, gates: list[str]) -> list[dg.AssetsDefinition]:
     """What Dagster itself makes: verdicts and derived tables."""
     with warnings.catch_warnings():
@@ -62,7 +52,7 @@ def _made(contracts: Contracts, gates: list[str]) -> list[dg.AssetsDefinition]:
             warnings.filterwarnings("ignore", message=message)
         return [
             *(gate_asset(name, contracts) for name in gates),
-            *(derived_asset(table, contracts, gates) for table in contracts.tables() if derives(table)),
+            *(derived_asset(table, contracts, gates) for table in contracts.tables() if table.derived),
         ]
 
 

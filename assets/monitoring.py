@@ -20,7 +20,7 @@ from assets.failures import without_values
 from assets.lineage import STREAM as LINEAGE
 from assets.lineage import Lineage
 from assets.partitions import is_partition
-from assets.streams import daily, table_key, topic_key
+from assets.streams import table_key, topic_key
 from warehouse.contract import Contracts, TableContract
 from warehouse.settings import Settings
 
@@ -137,6 +137,6 @@ def table_events(contract: TableContract, changes: "Changes", today: date) -> It
             "days_without_partition": len(days) - len(partitions),
         },
     )
-    if daily(contract):
+    if contract.daily:
         for day in sorted(partitions):
             yield dg.AssetMaterialization(key, partition=day.isoformat(), metadata={"rows_added": partitions[day]})

@@ -60,19 +60,14 @@ def table_spec(table: TableContract, contracts: Contracts, gated: Sequence[str])
             *(topic_key(stream) for stream in table.fed_by),
             *(gate_key(source) for source in table.derived_from if source in gated),
         ],
-        partitions_def=DAYS if daily(table) else None,
-        freshness_policy=freshness(table) if daily(table) else None,
+        partitions_def=DAYS if table.daily else None,
+        freshness_policy=freshness(table) if table.daily else None,
         group_name=group(contracts.stream(table.stream)),
         kinds={"iceberg"},
         owners=owners(contracts.stream(table.stream)),
         description=table.description,
         metadata={"dagster/column_schema": column_schema(table), "grain": table.grain},
     )
-
-
-def daily(table: TableContract) -> bool:
-    """Whether the table is partitioned by day."""
-    return table.partitioning is not None and table.partitioning.transform == "day"
 
 
 def freshness(table: TableContract) -> dg.FreshnessPolicy:

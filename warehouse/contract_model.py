@@ -168,6 +168,21 @@ class TableContract:
         """Whether rows carry the position of a message."""
         return bool(self.fed_by)
 
+    @property
+    def daily(self) -> bool:
+        """Whether it is partitioned by day."""
+        return self.partitioning is not None and self.partitioning.transform == "day"
+
+    @property
+    def gated(self) -> bool:
+        """Whether a gate judges it by day: fed by topics, with days and rules."""
+        return self.positioned and self.daily and bool(self.quality)
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is made of other tables, a day at a time."""
+        return not self.positioned and self.daily
+
 
 @dataclass(frozen=True, slots=True)
 class TopicContract:

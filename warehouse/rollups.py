@@ -4,7 +4,8 @@ Holds: the sources of a day as views of a session, restricted to what was releas
 Does not hold: whether a day is released (`release.py`), what no query can say (`pipelines/clinical`), nor when
 anything runs (`assets`).
 
-A query reads its sources by their tables' names (current versions as `<table>_current`), and `the_day` for the day's bounds (`first`, `past`) and `year`.
+A query reads its sources by their tables' names (current versions as `<table>_current`), and `the_day` for the day's
+bounds (`first`, `past`) and `year`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def views(contracts: Contracts) -> dict[str, View]:
 
 
 def current_versions(table: TableContract, versions: Versions) -> View:
-    """`<table>_current`: of each key the greatest version. What was withdrawn stays, with nothing in its columns of values.
+    """`<table>_current`: of each key the greatest version. What was withdrawn stays, with nothing in its columns of
+    values.
 
     Versions that are equal in the contract's order are told apart by their content, and by where they stood only if
     that is equal too: so the state is the same whatever the order of arrival. A filter on the key is applied before

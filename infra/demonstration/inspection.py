@@ -1,7 +1,7 @@
-"""What stands in the lake when the ward is played out: the gate's verdict, a roll-up, answers to questions.
+"""What stands in the lake when the ward is played out: the gates' verdicts, what was derived, answers to questions.
 
 Holds: the run that Dagster is asked for, and the questions asked of DuckDB.
-Does not hold: the gate, the roll-up or any SQL of a table (assets, warehouse).
+Does not hold: a gate, or any SQL of a derived table (assets, warehouse).
 """
 
 from __future__ import annotations
@@ -13,31 +13,40 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from infra.services.environment import environment_of
 from warehouse.analytics import Analytics
+from warehouse.contract import TableContract, load_contracts
 from warehouse.named_queries import named_query
 from warehouse.settings import Settings
 
-GATE_AND_ROLLUP = 'key:"quality/vitals" or key:"lake/vitals_by_minute"'
 OWN_TABLES = ("vitals", "wearables", "labs", "adt_events", "medication_events")
 """Where the ward's messages become rows."""
 RUN_SECONDS = 120
 SHOWN_QUESTION = "alerts_by_rule"
-_VERDICT = ("day", "passed", "expectations", "failed", "rows")
 
 
 @dataclass(frozen=True, slots=True)
 class DayVerdict:
-    """The newest verdict on one day of `vitals`, and what was rolled up behind it."""
+    """The newest verdicts on one day.
+
+    Attributes:
+        tables, expectations, rows: how many of each were judged.
+        failed: `table: expectation` for each that was not met.
+    """
 
     day: date
-    passed: bool
+    tables: int
     expectations: int
     failed: list[str]
     rows: int
-    minutes: int
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed
 
 
 class Inspection:
@@ -52,9 +61,11 @@ class Inspection:
         return [row["day"] for row in self._rows("SELECT DISTINCT event_time::DATE AS day FROM vitals ORDER BY day")]
 
     def judge(self, day: date, between: Callable[[], None]) -> bool:
-        """Have Dagster judge and roll up a day; whether that run succeeded. `between` is called while waiting."""
+        """Have Dagster judge a day of every table that has rows of it, and derive what is made of them; whether that
+        run succeeded. `between` is called while waiting."""
         home = self._settings.home
-        arguments = ["asset", "materialize", "-m", "assets.definitions", "--select", GATE_AND_ROLLUP]
+        selection = " or ".join(f'key:"{key}"' for key in self._work_of(day))
+        arguments = ["asset", "materialize", "-m", "assets.definitions", "--select", selection]
         environment = {**os.environ, **environment_of(self._settings), "DAGSTER_HOME": str(home / "dagster")}
         with (home / "run" / "demonstration-dagster.log").open("ab") as log:
             process = subprocess.Popen(
@@ -74,20 +85,28 @@ class Inspection:
             process.wait()
         return process.returncode == 0
 
+    def _work_of(self, day: date) -> list[str]:
+        """Asset keys of the gates of the tables that have rows of a day, and of all that is made of these."""
+        contracts = load_contracts(own=self._settings.contracts)
+        found = {table.name for table in contracts.tables() if table.gated and self._has_rows(table, day)}
+        gates = [f"quality/{name}" for name in sorted(found)]
+        derived = [table for table in contracts.tables() if table.derived]
+        while due := [table for table in derived if table.name not in found and table.derived_from[0] in found]:
+            found |= {table.name for table in due}
+        return gates + [f"lake/{table.name}" for table in derived if table.name in found]
+
+    def _has_rows(self, table: TableContract, day: date) -> bool:
+        assert table.partitioning is not None, "a table with a gate has days"
+        return bool(self._rows(f"SELECT 1 FROM {table.name} WHERE {table.partitioning.column}::DATE = '{day}' LIMIT 1"))
+
     def verdicts(self) -> list[DayVerdict]:
-        """The newest verdict on each day."""
-        minutes = {
-            row["day"]: row["minutes"]
-            for row in self._rows("SELECT minute::DATE AS day, count(*) AS minutes FROM vitals_by_minute GROUP BY ALL")
-        }
+        """The newest verdict of each table on each day, told by day."""
         newest = self._rows(
-            "SELECT day, passed, expectations, failed, rows FROM quality_results WHERE table_name = 'vitals' "
-            "QUALIFY row_number() OVER (PARTITION BY day ORDER BY evaluated_at DESC) = 1 ORDER BY day"
+            "SELECT day, table_name, expectations, failed, rows FROM quality_results "
+            "QUALIFY row_number() OVER (PARTITION BY table_name, day ORDER BY evaluated_at DESC) = 1 "
+            "ORDER BY day, table_name"
         )
-        return [
-            DayVerdict(r["day"], r["passed"], r["expectations"], list(r["failed"]), r["rows"], minutes.get(r["day"], 0))
-            for r in newest
-        ]
+        return [_day_verdict(day, list(rows)) for day, rows in groupby(newest, key=itemgetter("day"))]
 
     def counts(self) -> dict[str, int]:
         """Rows of the tables a message can end in."""
@@ -107,6 +126,13 @@ class Inspection:
 
     def _rows(self, sql: str) -> list[dict[str, Any]]:
         return self._analytics.query(sql).table.to_pylist()
+
+
+def _day_verdict(day: date, rows: list[dict[str, Any]]) -> DayVerdict:
+    failed = [f"{row['table_name']}: {name}" for row in rows for name in row["failed"]]
+    return DayVerdict(
+        day, len(rows), sum(row["expectations"] for row in rows), failed, sum(row["rows"] for row in rows)
+    )
 
 
 def as_json(value: object) -> str:

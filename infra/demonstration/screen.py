@@ -74,7 +74,10 @@ class Summary:
             "alerts_seen": len(self.scene.alerts),
             "alert_latency_ms": latencies,
             "first_alert_s": self.scene.first_alert_s,
-            "verdicts": [{"day": v.day, "passed": v.passed, "failed": v.failed, "rows": v.rows} for v in self.verdicts],
+            "verdicts": [
+                {"day": v.day, "passed": v.passed, "tables": v.tables, "failed": v.failed, "rows": v.rows}
+                for v in self.verdicts
+            ],
             "dagster": self.scene.dagster_url,
             "elapsed_s": round(self.scene.elapsed_s, 1),
         }
@@ -214,7 +217,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         )
         facts.append(("alert latency", told))
     facts.append(("first alert", f"{scene.first_alert_s:.0f} s after the start" if scene.first_alert_s else "none"))
-    return facts + [(f"quality gate {verdict.day}", _verdict(verdict)) for verdict in summary.verdicts]
+    return facts + [(f"quality gates {verdict.day}", _verdict(verdict)) for verdict in summary.verdicts]
 
 
 def _wrapped(text: str, head: str = "") -> list[str]:
@@ -235,9 +238,8 @@ def _reasons(counted: dict[str, int]) -> str:
 
 def _verdict(verdict: DayVerdict) -> str:
     if not verdict.passed:
-        return f"red: {', '.join(verdict.failed)}; the day is not rolled up"
-    judged = f"{verdict.expectations} expectations on {verdict.rows:,} rows"
-    return f"passed: {judged}; {verdict.minutes:,} minutes rolled up"
+        return f"red: {', '.join(verdict.failed)}; nothing is derived of what is red"
+    return f"passed: {verdict.expectations} expectations on {verdict.rows:,} rows of {verdict.tables} tables"
 
 
 def _answer(summary: Summary) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.definitions import definitions, derives
+from assets.definitions import definitions
 from assets.derive import derivable
 from warehouse.contract import load_contracts
 from warehouse.settings import Settings
@@ -34,13 +34,13 @@ def test_lineage_is_as_listed(defs: dg.Definitions) -> None:
 
 def test_only_verdicts_and_derived_tables_are_dagster_s_to_make(defs: dg.Definitions) -> None:
     made = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
-    derived = {f"lake/{table.name}" for table in load_contracts().tables() if derives(table)}
+    derived = {f"lake/{table.name}" for table in load_contracts().tables() if table.derived}
     assert {key for key in made if key.startswith("lake/")} == derived
     assert all(key.startswith("quality/") for key in made - derived)
 
 
 def test_every_derived_table_has_something_that_makes_it() -> None:
-    assert [table.name for table in load_contracts().tables() if derives(table) and not derivable(table)] == []
+    assert [table.name for table in load_contracts().tables() if table.derived and not derivable(table)] == []
 
 
 def test_groups_and_owners_are_the_contracts(defs: dg.Definitions) -> None:

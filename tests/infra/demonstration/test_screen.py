@@ -26,7 +26,7 @@ def summary(missing: list[str]) -> Summary:
         first_alert_s=21.0,
         elapsed_s=150.0,
     )
-    verdict = DayVerdict(date(2026, 11, 22), False, 31, ["expect_column_values_to_be_between"] * 4, 123_456, 0)
+    verdict = DayVerdict(date(2026, 11, 22), 9, 310, ["vitals: expect_column_values_to_be_between"] * 4, 123_456)
     reasons = {f"some_long_reason_{n}": 12_345 for n in range(9)}
     counts = {"vitals": 1, "wearables": 6, "labs": 7, "adt_events": 8, "medication_events": 9}
     counts |= {"rejects": 2, "duplicates": 3, "alerts": 4, "alerts_withheld": 5}
