@@ -9,10 +9,11 @@ import argparse
 import json
 import shlex
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
-from infra.bench import freshness, ingest, latency, questions
+from infra.bench import freshness, ingest, latency, peers, questions, results
 from infra.bench.bedside import Size
 from infra.bench.check import CheckFailedError
 from infra.bench.measured import ProcessError
@@ -42,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         notes.print(f"no figures: {error}", markup=False)
         return 1
     command = shlex.join(["python", "-m", "infra.bench", *(sys.argv[1:] if arguments is None else arguments)])
+    if given.record:
+        results.record(reports, command)
     if given.json:
         print(json.dumps(as_json(reports, command), indent=1))
     else:
@@ -51,6 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) -> Report:
     messages, rounds, seconds, phases = _SIZES["quick" if given.quick else "full"]
+    if name == "peers":
+        if given.results is None:
+            raise peers.PeersError("name the results.jsonl of the peers' harness: --results FILE")
+        return peers.report(given.results)
     if name == "p1":
         return ingest.measure(given.messages or messages, given.rounds or rounds, progress)
     if name == "p2":
@@ -65,7 +72,7 @@ def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) ->
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("benchmark", choices=(*BENCHMARKS, "all"))
+    parser.add_argument("benchmark", choices=(*BENCHMARKS, "peers", "all"))
     parser.add_argument("--messages", type=int, help="P1: length of the backlog")
     parser.add_argument("--rounds", type=int, help="P1, P4: rounds of ours and the other")
     parser.add_argument("--rows", type=int, help="P4: readings in the lake")
@@ -73,6 +80,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="P2: of load; P3: of each of its three phases")
     parser.add_argument("--rate", type=float, action="append", help="P3: messages a second (may be given again)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument("--results", type=Path, help="peers: results.jsonl of the peers' own harness")
+    parser.add_argument("--record", action="store_true", help="keep it in infra/bench/results/ and write RESULTS.md")
     parser.add_argument("--json", action="store_true", help="everything as JSON on standard output")
     return parser.parse_args(arguments)
 

@@ -126,7 +126,7 @@ def show(reports: Sequence[Report], command: str, console: Console) -> None:
         for column in report.columns:
             table.add_column(column, justify="left" if column == report.columns[0] else "right")
         for row in report.rows:
-            table.add_row(*map(_shown, row))
+            table.add_row(*map(shown, row))
         console.print(table)
         for remark in report.remarks:
             console.print(f"- {remark}")
@@ -134,5 +134,6 @@ def show(reports: Sequence[Report], command: str, console: Console) -> None:
     console.print(f"command: {command}")
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
+    """A figure as people read it."""
     return f"{value:.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
