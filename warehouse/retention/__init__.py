@@ -1,0 +1,1 @@
+"""How long what is kept where, and the moving and removing that follows: classes, plan, doer, receipts, holds, undo."""
