@@ -37,11 +37,12 @@ def deduplicate(
 ) -> StreamBatch:
     """The batch without the rows whose event stands at an earlier position; those are in `duplicates`.
 
-    It is the last step that may reject, so payloads and keys are held no longer but for the rejects.
+    It is the last step that may reject, so payloads and keys are held no longer but for the rejects, and for all where
+    the contract keeps messages as they came.
 
     `known`: what tables already say of positions that are read again; it goes before the memory.
     """
-    batch = batch.without_payloads()
+    batch = replace(batch, subjects=None) if contract.keep_raw else batch.without_payloads()
     if contract.deduplication is None or not len(batch.row_index):
         return batch
     event_ids = batch.rows[contract.deduplication.column].combine_chunks()

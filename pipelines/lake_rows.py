@@ -1,6 +1,7 @@
-"""What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, each with its position.
+"""What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, each with its position; and
+the messages as they came where the contract keeps them.
 
-Holds: the making of Arrow tables in the schema of a table's contract, and on the way the sealing of rejects and of
+Holds: the making of Arrow tables in the schema of a table's contract, and on the way the sealing of messages and of
 what a contract does not know, and the coarsening of what is kept generalised.
 Does not hold: when they are written and where to (`committer.py`, `warehouse/commit.py`), nor the sealing itself.
 
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from pipelines.batch import StreamBatch
 from warehouse.contract import TableContract
 from warehouse.contract_model import UNKNOWN_FIELDS, UNKNOWN_SEALED_UNDER
-from warehouse.identity import RejectedMessage, RejectKeys, seal_for, seal_rejects
+from warehouse.identity import RejectedMessage, RejectKeys, seal_for, seal_messages, seal_rejects
 from warehouse.tables import arrow_schema
 
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -88,6 +89,29 @@ def reject_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, inge
         "sealed_payload": [each.payload for each in sealed],
         "sealed_under": [each.under for each in sealed],
         "size_bytes": [len(value or b"") for value in values],
+    }
+    return _table(table, columns | _positions(batch, index, ingest_time_us))
+
+
+def raw_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:
+    """One row a message, whatever became of it: key and payload sealed as a reject's are.
+
+    The batch must still have its payloads (`StreamBatch.without_payloads`). Calls the vault
+    (`VaultUnavailableError`: wait and call again).
+    """
+    messages = batch.messages
+    index = np.arange(len(messages))
+    doubted = np.zeros(len(messages), bool)
+    doubted[[reject.index for reject in batch.rejects if reject.reason in _SUBJECT_IN_DOUBT]] = True
+    tokens = pc.if_else(pa.array(doubted), None, _tokens(batch, index).cast(pa.string())).to_pylist()
+    whole = [RejectedMessage(key, value) for key, value in zip(messages.keys, messages.values, strict=True)]
+    sealed = seal_messages(keys, messages.stream, whole, tokens, _days(messages.appended_ms))
+    columns = {
+        "stream": _constant(messages.stream, len(messages)),
+        "subject_token": tokens,
+        "sealed_message": [each.payload for each in sealed],
+        "sealed_under": [each.under for each in sealed],
+        "size_bytes": [len(value or b"") for value in messages.values],
     }
     return _table(table, columns | _positions(batch, index, ingest_time_us))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ from warehouse import history
 from warehouse.analytics import Analytics
 from warehouse.catalog import open_catalog, pinned_property
 from warehouse.commit import FencedTable, StoreUnavailableError
-from warehouse.contract import Contracts
+from warehouse.contract import Contracts, StreamContract
 from warehouse.identity import Tokenizer, key_fingerprint
 from warehouse.offsets import least
 from warehouse.outcomes import duplicates_within, rows_within
@@ -38,7 +38,7 @@ from warehouse.settings import Settings
 from warehouse.vault import SqliteVault, VaultError
 
 SCORED_STREAM = "device.vitals"
-REJECTS, DUPLICATES = "rejects", "duplicates"
+REJECTS, DUPLICATES, RAW = "rejects", "duplicates", "raw_messages"
 ALERTS, WITHHELD = "clinical.alerts", "clinical.alerts.withheld"
 TOKEN_KEY_PROPERTY = "wardstream.token-key"
 """Of the namespace: the fingerprint of the key with which its tables' tokens are made."""
@@ -98,13 +98,8 @@ class Restorer:
         `starts` come from `self.starts`. A process that reads some of the partitions needs that part of the memory.
         """
         contract = self._contracts.stream(fact.stream)
-        rule, table = contract.deduplication, contract.tables[0].name
-        assert rule is not None, "a stream with a topic has a deduplication rule"
-        most = max(1, rule.max_ids * len(starts) // max(1, len(fact.ranges)))
-        known = history.identities_below(self._analytics, table, rule.column, fact.topic_id, starts, most)
-        first = FirstPositions(most, rule.horizon_seconds, self._token_key)
-        first.restore(known["event_id"], known["kafka_partition"], known["kafka_offset"], known["kafka_time"])
-        return self._bound(fact.stream, first, self._outcomes(fact, table, starts))
+        first = remembered(self._analytics, contract, fact.topic_id, starts, len(fact.ranges), self._token_key)
+        return self._bound(fact.stream, first, self._outcomes(fact, contract.tables[0].name, starts))
 
     def _outcomes(self, fact: TopicFacts, table: str, starts: dict[int, int]) -> KnownOutcomes:
         """What the table of rows and the duplicates' log have of positions that are read again."""
@@ -155,6 +150,25 @@ class Restorer:
                 yield from (steps.all(messages).rows for messages in reader.read(wait_s=0.5, linger_s=0.0))
         finally:
             reader.close()
+
+
+def remembered(
+    analytics: Analytics,
+    contract: StreamContract,
+    topic_id: str,
+    starts: Mapping[int, int],
+    partitions: int,
+    token_key: bytes,
+) -> FirstPositions:
+    """The first positions that the stream's table has below `starts` (partition -> offset), as many as these of all
+    `partitions` of the topic may hold."""
+    rule, table = contract.deduplication, contract.tables[0].name
+    assert rule is not None, "a stream with a topic has a deduplication rule"
+    most = max(1, rule.max_ids * len(starts) // max(1, partitions))
+    known = history.identities_below(analytics, table, rule.column, topic_id, starts, most)
+    first = FirstPositions(most, rule.horizon_seconds, token_key)
+    first.restore(known["event_id"], known["kafka_partition"], known["kafka_offset"], known["kafka_time"])
+    return first
 
 
 def refuse_another_vault(settings: Settings, vault: SqliteVault) -> None:

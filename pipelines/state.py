@@ -29,13 +29,14 @@ from pipelines.catch_up import CatchUp
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.committer import LakeTable
 from pipelines.lake import Lake
-from pipelines.lake_rows import duplicate_rows, reject_rows, table_rows
+from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows
 from pipelines.outages import NO_MESSAGES_FAULT, T, told, tried
 from pipelines.ownership import Ownership
 from pipelines.poison import PoisonWatch
 from pipelines.restore import (
     ALERTS,
     DUPLICATES,
+    RAW,
     REJECTS,
     SCORED_STREAM,
     WITHHELD,
@@ -114,6 +115,8 @@ class ProcessState:
             return lambda batch: reject_rows(batch, self.vault, table, _now_us())
         if table.name == DUPLICATES:
             return lambda batch: duplicate_rows(batch, table, _now_us())
+        if table.name == RAW:
+            return lambda batch: raw_rows(batch, self.vault, table, _now_us())
         return lambda batch: table_rows(batch, self.vault, table, _now_us())
 
     @cached_property

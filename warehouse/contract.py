@@ -91,7 +91,7 @@ _PHYSICAL = {
 _CUSTOM = {
     "contract": {"subject", "purpose", "time", "identity", "keepRaw", "deprecationPath"},
     "server": {"partitions", "copartitionGroup", "key", "headers", "largestMessage"},
-    "table": {"partitioning", "sources", "versions"},
+    "table": {"partitioning", "sources", "versions", "leftOutOfReplay"},
     "column": {"unit", "codeSystem", "valueSets", "protection"},
     "role": {"purpose"},
 }
@@ -107,7 +107,8 @@ def load_contracts(folder: Path = FOLDER, own: Path | None = None) -> Contracts:
     files = [file for each in (folder, own) if each for file in _files(Path(each))]
     streams = tuple(read_contract(file) for file in files)
     _refuse_doubles(streams)
-    return Contracts(tuple(_connected(stream, streams) for stream in streams))
+    connected = (_connected(stream, streams) for stream in streams)
+    return Contracts(tuple(stream for stream in connected if not _is_unused(stream)))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -334,6 +335,8 @@ def _table(root: Place, entry: Place, stream: str) -> TableContract:
     columns = tuple(_table_column(node) for node in properties)
     _check_columns(entry, columns)
     partitioning, sort = _partitioning(entry, columns)
+    key = _primary_key(entry, properties)
+    left_out, left_out_because = _left_out(entry, columns, key)
     return TableContract(
         name=name,
         stream=stream,
@@ -341,7 +344,7 @@ def _table(root: Place, entry: Place, stream: str) -> TableContract:
         description=entry.text("description", "say in a sentence what the table holds"),
         grain=entry.text("dataGranularityDescription", "say in a sentence what one row is"),
         columns=columns,
-        primary_key=_primary_key(entry, properties),
+        primary_key=key,
         partitioning=partitioning,
         sort=sort,
         retention_class=_sla_choice(root, "retentionClass", name, tuple(RETENTION_CLASSES)),
@@ -349,7 +352,23 @@ def _table(root: Place, entry: Place, stream: str) -> TableContract:
         quality=tuple(_quality_rule(rule) for rule in entry.items("quality", "")) if entry.get("quality") else (),
         sources=_sources(entry),
         versions=_versions(entry, columns),
+        left_out=left_out,
+        left_out_because=left_out_because,
     )
+
+
+def _left_out(entry: Place, columns: tuple[Column, ...], key: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Columns that a replay does not compare, and why; where nothing is said, the time of ingest."""
+    custom = entry.custom(_CUSTOM["table"])
+    names = {column.name for column in columns}
+    if custom.get("leftOutOfReplay") is None:
+        return tuple(sorted({"ingest_time"} & names)), ""
+    remedy = "list columns of this table, none of its primary key, with a description that says why they may differ"
+    node = custom.at("leftOutOfReplay", remedy)
+    given = node.at("value", remedy)
+    if not isinstance(given.value, list) or not set(given.value) <= names - set(key):
+        raise given.refuse(remedy)
+    return tuple(given.value), node.text("description", remedy)
 
 
 def _sources(entry: Place) -> tuple[str, ...]:
@@ -529,13 +548,15 @@ def _check_sources(entry: Place, table: TableContract, message: tuple[Column, ..
     for column in table.columns:
         if column.source and column.source not in paths:
             raise entry.refuse("transformSourceObjects names no field of the message", f"properties[{column.name}]")
-    if message or table.sources == ("topics",):
+    if message or table.sources in (("topics",), ("kept",)):
         kept = {column.name: column.iceberg for column in table.columns if column.required}
         wanting = [f"{name} ({type_})" for name, type_ in POSITION_COLUMNS.items() if kept.get(name) != type_]
         if wanting:
             raise entry.refuse(f"a table fed by a topic has the required column {wanting[0]}", "properties")
     elif not table.sources:
-        raise entry.refuse("say what the table is made of: topics, tables, or table names", "customProperties.sources")
+        raise entry.refuse(
+            "say what the table is made of: topics, kept, tables, or table names", "customProperties.sources"
+        )
 
 
 def _refuse_doubles(streams: tuple[StreamContract, ...]) -> None:
@@ -554,6 +575,11 @@ def _connected(stream: StreamContract, streams: tuple[StreamContract, ...]) -> S
     return replace(stream, tables=tuple(_connected_table(stream, table, streams) for table in stream.tables))
 
 
+def _is_unused(stream: StreamContract) -> bool:
+    """Whether its tables are for raw messages and no contract keeps any: what nothing leads to does not exist."""
+    return all(table.sources == ("kept",) and not table.fed_by for table in stream.tables)
+
+
 def _connected_table(
     stream: StreamContract, table: TableContract, streams: tuple[StreamContract, ...]
 ) -> TableContract:
@@ -561,6 +587,8 @@ def _connected_table(
         return replace(table, fed_by=(stream.name,))
     if table.sources == ("topics",):
         return replace(table, fed_by=tuple(other.name for other in streams if other.topic))
+    if table.sources == ("kept",):
+        return replace(table, fed_by=tuple(other.name for other in streams if other.topic and other.keep_raw))
     tables = {other.name: other for owner in streams for other in owner.tables}
     if table.sources == ("tables",):
         return replace(table, derived_from=tuple(name for name, other in tables.items() if other.quality))

@@ -137,6 +137,8 @@ class TableContract:
         versions: None where a row is never corrected.
         fed_by: streams whose topic positions it carries, each with a vector of its own topic; empty if derived.
         derived_from: tables it is made of; empty if fed by topics.
+        left_out: columns that a replay does not compare, since they say when and by whom a row was written.
+        left_out_because: why, in the contract's words; empty where only `ingest_time` is left out.
     """
 
     name: str
@@ -155,6 +157,8 @@ class TableContract:
     versions: Versions | None = None
     fed_by: tuple[str, ...] = ()
     derived_from: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    left_out_because: str = ""
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -322,7 +326,7 @@ class Contracts(Mapping[str, StreamContract]):
         return tuple(stream.topic for stream in self._streams.values() if stream.topic)
 
     def tables_of(self, stream: str) -> tuple[TableContract, ...]:
-        """Every table a message of this stream may end in: its own, rejects, duplicates."""
+        """Every table a message of this stream may end in: its own, rejects, duplicates, what is kept as it came."""
         return tuple(table for table in self._tables.values() if stream in table.fed_by)
 
 

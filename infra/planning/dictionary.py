@@ -114,8 +114,15 @@ def _table_facts(table: TableContract) -> str:
         ("Made of", made),
         ("Retention class", table.retention_class),
         ("Latency class", table.latency_class),
+        *_left_out(table),
     ]
     return "\n".join(f"- **{name}**: {text.rstrip('.')}." for name, text in facts)
+
+
+def _left_out(table: TableContract) -> Iterator[tuple[str, str]]:
+    if table.left_out:
+        columns = ", ".join(f"`{name}`" for name in table.left_out)
+        yield "Not compared on replay", columns + (f": {table.left_out_because}" if table.left_out_because else "")
 
 
 def _rules(table: TableContract) -> Iterator[str]:
