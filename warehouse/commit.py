@@ -3,7 +3,8 @@
 Holds: the committer of a table. Every snapshot it makes carries the table's whole offset vector in its summary; an
 interval is placed against the vector of the very head that the commit requires unchanged; an outcome that is not known
 is looked up in the table, and nothing is ever deleted because of it.
-Does not hold: the arithmetic (offsets.py), files (staging.py), snapshots (snapshots.py), or when a commit is due.
+Does not hold: the arithmetic (offsets.py), what a change consists of (drafts.py), requests (table_session.py), files
+(staging.py), snapshots (snapshots.py), or when a commit is due.
 
 pyiceberg supplies formats, requirements and the catalog's compare-and-swap. Its own append is not used: it retries by
 moving a stale append onto a new head, and it deletes the manifests of a commit that may have landed.
@@ -11,71 +12,53 @@ moving a stale append onto a new head, and it deletes the manifests of a commit 
 
 from __future__ import annotations
 
-import json
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
-from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, RESTError
-from pyiceberg.table import Table
-from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import Snapshot
-from requests import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
-from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
+from warehouse.drafts import Clustering, Derived, Ingest, Recording, Restoring, Rewrite, SweepFence
+from warehouse.object_store import StoreUnavailableError
 from warehouse.offsets import (
     GapError,
     Interval,
     OffsetsError,
     PartitionAddedError,
-    Placement,
     Vector,
     VectorMissingError,
-    advanced,
-    commit_id,
     decode_vector,
-    encode_intervals,
     encode_vector,
     joined,
-    place,
     started,
 )
-from warehouse.row_positions import RowsError, check_positions, rows_from
+from warehouse.row_positions import RowsError, check_positions
 from warehouse.snapshots import (
-    COMMIT_ID,
-    INTERVALS,
     OFFSETS,
     ROWS,
-    SOURCES,
-    TORN,
     WRITER,
     Draft,
     FilesChangedError,
+    FilesGoneError,
     Head,
-    Leaving,
     LiveFile,
-    Prepared,
     line_of,
-    live_files,
-    manifests_of,
-    prepare,
     said_in_line,
-    swap_request,
     vector_of,
 )
-from warehouse.staging import StagedFiles, day_number, stage
+from warehouse.staging import StagedFiles
+from warehouse.table_session import TRANSIENT, StaleHead, TableChangedError, TableSession
+from warehouse.waiting import Patience, Waiting
 
 __all__ = [
     "CommitReceipt",
     "FencedTable",
     "FilesChangedError",
+    "FilesGoneError",
     "GapError",
     "OutcomeUnknownError",
     "PartitionAddedError",
@@ -86,27 +69,14 @@ __all__ = [
 ]
 
 KEPT_SNAPSHOTS = 50
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 5.0
-SWEPT_FILES = 20
-TRANSIENT = (OSError, SQLAlchemyError, RESTError, RequestException)
-"""What store and catalog raise when they are down or slow. Anything else that comes twice is a bug."""
-
-
-class TableChangedError(Exception):
-    """The table is not the one this committer began with: dropped, or replaced by another of its name."""
 
 
 class OutcomeUnknownError(Exception):
     """Whether a commit without positions landed cannot be told: the snapshots that would show it are gone."""
 
 
-LASTING = (OffsetsError, RowsError, TableChangedError, OutcomeUnknownError, FilesChangedError)
+LASTING = (OffsetsError, RowsError, TableChangedError, OutcomeUnknownError, FilesChangedError, FilesGoneError)
 """What waiting does not cure."""
-
-
-class _StaleHead(Exception):
-    """A verdict other than "append all of it" was reached on a remembered head: it needs a fresh one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +127,8 @@ class FencedTable:
         kept_snapshots: int = KEPT_SNAPSHOTS,
     ) -> None:
         self._writer = writer
-        self._session = _Session(catalog, identifier, clock, progress, kept_snapshots)
-        self._patience = _Patience(stop or threading.Event(), patience_seconds, progress)
+        self._session = TableSession(catalog, identifier, clock, progress, kept_snapshots)
+        self._patience = Patience(stop or threading.Event(), patience_seconds, progress)
 
     @property
     def name(self) -> str:
@@ -187,7 +157,7 @@ class FencedTable:
 
         def plan(head: Head) -> Draft | None:
             if head.remembered:
-                raise _StaleHead
+                raise StaleHead
             vector = started(vector_of(head.metadata), topic_id, low_watermarks)
             if vector is None:
                 return None
@@ -207,7 +177,7 @@ class FencedTable:
         if not offered:
             raise ValueError(f"table {self.name}: a commit needs at least one interval")
         check_positions(rows, offered)
-        ingest = _Ingest(self._session, self._writer, rows, offered)
+        ingest = Ingest(self._session, self._writer, rows, offered)
         landing = self._land(ingest.plan)
         placements = ingest.placements_of(landing.draft)
         return CommitReceipt(
@@ -229,23 +199,25 @@ class FencedTable:
         append without `replace_day` may have landed and the history that would tell is gone, `TableChangedError`,
         `StoreUnavailableError`, `ValueError` for rows of another day.
         """
-        derived = _Derived(self._session, self._writer, rows, sources, replace_day)
-        landing = self._land(derived.plan, needs_history=replace_day is None)
-        text = said_in_line(landing.head.metadata, OFFSETS)
-        return CommitReceipt(
-            landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
-        )
+        derived = Derived(self._session, self._writer, rows, sources, replace_day)
+        return _carrying(self._land(derived.plan, needs_history=replace_day is None))
 
     def replace_files(
-        self, removed: Iterable[LiveFile], added: StagedFiles, said: Mapping[str, str], fewer_rows: int = 0
+        self,
+        removed: Iterable[LiveFile],
+        added: StagedFiles,
+        said: Mapping[str, str],
+        fewer_rows: int = 0,
+        news: bool = False,
     ) -> CommitReceipt:
         """Put staged files in the place of others of this table, in one atomic commit beside whatever else is written.
 
         The new files keep the data sequence number of the newest old one: their rows are not news to whoever reads what
-        changed. `said`: summary keys that tell what this is. `fewer_rows`: how many rows are meant to go; nothing is
-        written unless exactly so many do. Raises `FilesChangedError` where one of the files left meanwhile or the
-        schema changed (plan again), `ValueError` for rows that do not add up, `TableChangedError`,
-        `StoreUnavailableError`. A vector and the sources the table has are carried along.
+        changed, unless `news` says that they are. `said`: summary keys that tell what this is. `fewer_rows`: how many
+        rows are meant to go; nothing is written unless exactly so many do. Raises `FilesChangedError` where one of the
+        files left meanwhile, the schema changed or unreferenced objects were swept (stage again), `ValueError` for rows
+        that do not add up, `TableChangedError`, `StoreUnavailableError`. A vector and the sources the table has are
+        carried along.
         """
         removed = list(removed)
         if not removed:
@@ -253,22 +225,52 @@ class FencedTable:
         gone = sum(file.file.record_count for file in removed) - added.rows
         if gone != fewer_rows:
             raise ValueError(f"table {self.name}: {gone} rows would go, {fewer_rows} are meant to")
-        landing = self._land(_Rewrite(self._writer, removed, added, said).plan)
-        text = said_in_line(landing.head.metadata, OFFSETS)
-        return CommitReceipt(
-            landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
-        )
+        return _carrying(self._land(Rewrite(self._writer, removed, added, said, news).plan))
 
     def restore_files(self, files: Iterable[LiveFile], said: Mapping[str, str]) -> CommitReceipt:
-        """Put files that this table once had back into it, unless they are in it; their objects must still exist.
+        """Put files that this table once had back into it, unless they are in it.
 
-        They keep the data sequence number of the newest of them. Raises `TableChangedError`, `StoreUnavailableError`.
+        They keep the data sequence number of the newest of them. Raises `FilesGoneError` where one of their objects is
+        not in the store any more or is being swept, `TableChangedError`, `StoreUnavailableError`.
         """
-        landing = self._land(_Restoring(self._writer, list(files), said).plan)
-        text = said_in_line(landing.head.metadata, OFFSETS)
-        return CommitReceipt(
-            landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
-        )
+        return _carrying(self._land(Restoring(self._writer, list(files), said).plan))
+
+    def append_missing(self, rows: pa.Table, said: Mapping[str, str]) -> CommitReceipt:
+        """Append those of the rows whose position (topic, partition, offset) the table does not have.
+
+        For positions that the table's vector has passed: to be repeated at will, by several at a time. A vector the
+        table has is carried along. Raises `TableChangedError`, `StoreUnavailableError`.
+        """
+        return _carrying(self._land(Recording(self._session, self._writer, rows, said).plan))
+
+    def sweep_fence(self, sweep: str) -> Head:
+        """Change the head in such a way that nothing which was staged before can become part of the table any more.
+
+        An empty snapshot, and beside it the sweep's name as a property of the table: who staged files under another
+        name stages anew (`StagedFiles.fits`). Does nothing where the table has this name already. Returns the head
+        that has it. Raises `ValueError` for a table without a snapshot, `TableChangedError`, `StoreUnavailableError`.
+        """
+        return self._land(SweepFence(self._writer, sweep).plan).head
+
+    def cluster_manifests(self, said: Mapping[str, str]) -> CommitReceipt:
+        """Write the head's manifests as few, each of days that lie together; no file comes or goes. Raises
+        `TableChangedError`, `StoreUnavailableError`."""
+        return _carrying(self._land(Clustering(self._writer, said).plan))
+
+    def expire(self, snapshot_ids: Iterable[int]) -> list[int]:
+        """Let snapshots go; which of them are gone now, by whoever.
+
+        Never one that a branch or tag names, nor one whose vector a kept one relies on. Deletes no object. Raises
+        `TableChangedError`, `StoreUnavailableError`.
+        """
+        asked, waiting = list(snapshot_ids), self._patience.begin(self.name)
+        while True:
+            try:
+                return self._session.expire(asked)
+            except CommitFailedException:
+                continue
+            except (*TRANSIENT, StoreUnavailableError) as error:
+                waiting.wait(error)
 
     def _land(self, plan: Callable[[Head], Draft | None], needs_history: bool = False) -> _Landing:
         landing = _Landing(self._session, plan, needs_history)
@@ -276,94 +278,10 @@ class FencedTable:
         return landing
 
 
-class _Session:
-    """The table and its head as this process last saw them, and the requests that read and change them."""
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        identifier: tuple[str, str],
-        clock: Callable[[], datetime],
-        progress: Callable[[str], None],
-        kept_snapshots: int,
-    ) -> None:
-        self._catalog, self._identifier, self._clock = catalog, identifier, clock
-        self._progress, self._kept_snapshots = progress, kept_snapshots
-        self._head: Head | None = None
-        self._uuid: uuid.UUID | None = None
-        self._unlogged: list[str] = []
-
-    @property
-    def name(self) -> str:
-        return ".".join(self._identifier)
-
-    def head(self) -> Head:
-        """The head as an earlier call left it, remembered; or else a fresh one."""
-        return replace(self._head, remembered=True) if self._head else self.load()
-
-    def forget(self) -> None:
-        """Any doubt about the head: read it again next time."""
-        self._head = None
-
-    def load(self) -> Head:
-        """The table, freshly read, with its head's manifests."""
-        self._progress("load")
-        self.forget()
-        try:
-            table = self._catalog.load_table(self._identifier)
-            manifests = manifests_of(table)
-        except NoSuchTableError as error:
-            raise TableChangedError(f"table {self.name} is not in the catalog; `wardstream contracts apply`") from error
-        except TORN as error:
-            raise StoreUnavailableError(f"table {self.name}: its metadata came incomplete") from error
-        if self._uuid not in (None, table.metadata.table_uuid):
-            raise TableChangedError(f"table {self.name} was replaced by another of the same name; start again with it")
-        self._uuid = table.metadata.table_uuid
-        self._head = Head(table, manifests)
-        return self._head
-
-    def stage(self, table: Table, rows: pa.Table) -> StagedFiles:
-        """Put the rows into the store as files of this table."""
-        self._progress("stage")
-        return stage(table, rows, _store_of(table))
-
-    def prepare(self, head: Head, draft: Draft) -> Prepared:
-        """Put the snapshot's manifests into the store."""
-        self._progress("manifest")
-        now_ms = int(self._clock().timestamp() * 1000)
-        return prepare(head, draft, _store_of(head.table), now_ms)
-
-    def swap(self, head: Head, prepared: Prepared) -> Head:
-        """Ask the catalog. On return the snapshot is the table's head; after `CommitFailedException` it is not and
-        never will be; after anything else nobody knows."""
-        self._progress("swap")
-        self.forget()
-        request = swap_request(self._catalog, head.metadata, prepared, self._kept_snapshots)
-        response = self._catalog.commit_table(head.table, *request)
-        if response.metadata.current_snapshot_id != prepared.snapshot.snapshot_id:
-            raise StoreUnavailableError(f"table {self.name}: the catalog accepted a commit and shows another head")
-        self._progress("landed")
-        before, table = head.metadata, head.table
-        table.metadata, table.metadata_location = response.metadata, response.metadata_location
-        self._head = Head(table, prepared.manifests)
-        self._sweep(table, before)
-        return self._head
-
-    def _sweep(self, table: Table, before: TableMetadata) -> None:
-        """Delete metadata files that fell out of the table's bounded log, many at once. The catalog leaves them to us;
-        no snapshot and no reader of the last twenty versions needs them."""
-        logged = {entry.metadata_file for entry in table.metadata.metadata_log}
-        self._unlogged += [e.metadata_file for e in before.metadata_log if e.metadata_file not in logged]
-        if len(self._unlogged) >= SWEPT_FILES:
-            with suppress(*TRANSIENT, BotoCoreError, ClientError):
-                _store_of(table).delete_many(self._unlogged)
-            self._unlogged = []
-
-
 class _Landing:
     """One change on its way into a table: plan it on a head, prepare, swap; again until it is known to be in."""
 
-    def __init__(self, session: _Session, plan: Callable[[Head], Draft | None], needs_history: bool) -> None:
+    def __init__(self, session: TableSession, plan: Callable[[Head], Draft | None], needs_history: bool) -> None:
         self._session, self._plan, self._needs_history = session, plan, needs_history
         self._sent: dict[int, tuple[int | None, Draft]] = {}
         self._faults = 0
@@ -377,12 +295,12 @@ class _Landing:
         """Rows that landed by this change."""
         return sum(file.record_count for file in self.draft.added) if self.draft else 0
 
-    def run(self, waiting: _Waiting) -> None:
+    def run(self, waiting: Waiting) -> None:
         """Return when the change is in the table, or nothing of it is missing there."""
         while True:
             try:
                 return self._try_once()
-            except (_StaleHead, CommitFailedException):
+            except (StaleHead, CommitFailedException):
                 # Another commit came first, so ours is not in, for certain: look again, with the same files.
                 self._session.forget()
             except LASTING:
@@ -426,157 +344,12 @@ class _Landing:
                 raise error
 
 
-class _Ingest:
-    """Rows and intervals placed on a head: what of them is missing there, staged once for each remainder."""
-
-    def __init__(self, session: _Session, writer: str, rows: pa.Table, offered: list[Interval]) -> None:
-        self._session, self._writer, self._rows, self._offered = session, writer, rows, offered
-        self._staged: tuple[list[Interval], StagedFiles] | None = None
-        self._placements: dict[str, list[Placement]] = {}
-
-    def plan(self, head: Head) -> Draft | None:
-        """The append that the head still lacks, or None."""
-        placements = self._placed_on(head)
-        missing = [remainder for p in placements if (remainder := p.remainder)]
-        if not missing:
-            return None
-        files = self._files(head.table, missing)
-        identity = commit_id(missing)
-        self._placements[identity] = placements
-        return Draft(
-            added=files.files,
-            summary={
-                OFFSETS: encode_vector(advanced(vector_of(head.metadata), missing)),
-                INTERVALS: encode_intervals(missing),
-                COMMIT_ID: identity,
-                ROWS: str(files.rows),
-                WRITER: self._writer,
-            },
-        )
-
-    def placements_of(self, draft: Draft | None) -> list[Placement]:
-        """How the intervals stood when this draft was made; without one all of them were in."""
-        if draft is None:
-            return [Placement(interval, "drop", interval.end) for interval in self._offered]
-        return self._placements[draft.summary[COMMIT_ID]]
-
-    def _placed_on(self, head: Head) -> list[Placement]:
-        """Any verdict but "all of it" must come from the table as it is now, not as we remember it."""
-        try:
-            placements = place(vector_of(head.metadata), self._offered)
-        except OffsetsError:
-            if head.remembered:
-                raise _StaleHead from None
-            raise
-        if head.remembered and any(p.verdict != "accept" for p in placements):
-            raise _StaleHead
-        return placements
-
-    def _files(self, table: Table, missing: list[Interval]) -> StagedFiles:
-        if self._staged and self._staged[0] == missing and self._staged[1].fits(table):
-            return self._staged[1]
-        starts = {(i.topic_id, i.partition): i.start for i in reversed(missing)}
-        rows = self._rows if missing == self._offered else rows_from(self._rows, starts)
-        self._staged = (missing, self._session.stage(table, rows))
-        return self._staged[1]
-
-
-class _Derived:
-    """Rows computed from other tables, appended or put in the place of a day."""
-
-    def __init__(
-        self, session: _Session, writer: str, rows: pa.Table, sources: Mapping[str, int], replace_day: date | None
-    ) -> None:
-        self._session, self._rows = session, rows
-        self._day = None if replace_day is None else day_number(replace_day)
-        self._said = {SOURCES: json.dumps(dict(sources), sort_keys=True), ROWS: str(rows.num_rows), WRITER: writer}
-        self._staged: StagedFiles | None = None
-
-    def plan(self, head: Head) -> Draft | None:
-        """The change as it is to be made on this head."""
-        if self._day is not None and not head.table.spec().fields:
-            raise ValueError(f"table {self._session.name} has no days to replace: it is not partitioned")
-        if self._staged is None or not self._staged.fits(head.table):
-            self._staged = self._session.stage(head.table, self._rows)
-        if self._day is not None and any(file.partition[0] != self._day for file in self._staged.files):
-            raise ValueError(f"table {self._session.name}: rows of another day than the one they are to replace")
-        text = said_in_line(head.metadata, OFFSETS)
-        leaving = None if self._day is None else Leaving(frozenset({self._day}))
-        return Draft({**self._said, **({OFFSETS: text} if text else {})}, self._staged.files, leaving)
-
-
-class _Rewrite:
-    """Files in the place of others, what the head says of its sources carried along."""
-
-    def __init__(self, writer: str, removed: list[LiveFile], added: StagedFiles, said: Mapping[str, str]) -> None:
-        self._added = added
-        self._leaving = Leaving(frozenset(f.day for f in removed), frozenset(f.file.file_path for f in removed))
-        self._sequence = max(file.sequence for file in removed)
-        self._said = {**said, ROWS: str(added.rows), WRITER: writer}
-
-    def plan(self, head: Head) -> Draft:
-        """The replacement as it is to be made on this head."""
-        if not self._added.fits(head.table):
-            raise FilesChangedError(f"table {'.'.join(head.table.name())} got another schema meanwhile")
-        return Draft({**self._said, **_carried(head)}, self._added.files, self._leaving, self._sequence)
-
-
-class _Restoring:
-    """Files that left, coming back as they were."""
-
-    def __init__(self, writer: str, files: list[LiveFile], said: Mapping[str, str]) -> None:
-        self._files, self._said = files, {**said, WRITER: writer}
-
-    def plan(self, head: Head) -> Draft | None:
-        """The files that this head lacks; None where it lacks none."""
-        if head.remembered:
-            raise _StaleHead
-        there = {live.file.file_path for live in live_files(head, _store_of(head.table))}
-        missing = [live for live in self._files if live.file.file_path not in there]
-        if not missing:
-            return None
-        rows = sum(live.file.record_count for live in missing)
-        said = {**self._said, ROWS: str(rows), **_carried(head)}
-        return Draft(said, tuple(live.file for live in missing), sequence=max(live.sequence for live in missing))
-
-
-def _carried(head: Head) -> dict[str, str]:
-    """What a commit that brings nothing new says of where the table's rows come from: what was said before it."""
-    return {key: text for key in (OFFSETS, SOURCES) if (text := said_in_line(head.metadata, key))}
-
-
-@dataclass(frozen=True, slots=True)
-class _Patience:
-    """How long a caller wants to wait for store and catalog."""
-
-    stop: threading.Event
-    seconds: float
-    progress: Callable[[str], None]
-
-    def begin(self, name: str) -> _Waiting:
-        return _Waiting(self, name)
-
-
-class _Waiting:
-    """The waits of one call: longer each time, over when the caller says so or its patience ends."""
-
-    def __init__(self, patience: _Patience, name: str) -> None:
-        self._patience, self._name = patience, name
-        self._pause = FIRST_WAIT_SECONDS
-        self._waited = 0.0
-
-    def wait(self, error: Exception) -> None:
-        """Wait a while. Raises `StoreUnavailableError` instead when there is no more waiting."""
-        self._patience.progress("wait")
-        stopped = self._patience.stop.wait(self._pause)
-        self._waited += self._pause
-        self._pause = min(2 * self._pause, LONGEST_WAIT_SECONDS)
-        if stopped or self._waited >= self._patience.seconds:
-            why = "told to stop" if stopped else f"after {self._waited:.0f} s of waiting"
-            raise StoreUnavailableError(
-                f"table {self._name}: store or catalog does not answer ({type(error).__name__}), {why}; what was "
-                f"offered may be in or not, and may be offered again"
-            ) from error
+def _carrying(landing: _Landing) -> CommitReceipt:
+    """The receipt of a commit that brought no positions."""
+    text = said_in_line(landing.head.metadata, OFFSETS)
+    return CommitReceipt(
+        landing.snapshot_id, landing.rows, landing.attempts, vector=decode_vector(text) if text else {}
+    )
 
 
 def _tells(line: list[Snapshot], parent: int | None) -> bool:
@@ -584,9 +357,3 @@ def _tells(line: list[Snapshot], parent: int | None) -> bool:
     if parent is None:
         return not line or line[-1].sequence_number == 1
     return any(snapshot.snapshot_id == parent for snapshot in line)
-
-
-def _store_of(table: Table) -> SinglePutFileIO:
-    if not isinstance(table.io, SinglePutFileIO):
-        raise TypeError(f"table {'.'.join(table.name())} was not loaded through `open_catalog`")
-    return table.io

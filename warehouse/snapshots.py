@@ -10,7 +10,7 @@ import io as memory
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog
@@ -35,6 +35,7 @@ from pyiceberg.table.update import (
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -53,6 +54,9 @@ MERGE_TIERS = (MERGED_MANIFESTS, MERGED_MANIFESTS**2)
 TORN = (EOFError, ValueError, SystemError, zlib.error)
 """What readers raise for half of a document. Half of an Avro file may also read as a whole one with fewer entries."""
 
+CLUSTERED_FILES = 1_000
+"""Entries of a manifest when all are written anew: some 300 KB, read in one request."""
+
 UNASSIGNED = -1
 
 OFFSETS = "wardstream.offsets"
@@ -60,12 +64,17 @@ INTERVALS = "wardstream.intervals"
 COMMIT_ID = "wardstream.commit-id"
 ROWS = "wardstream.rows"
 WRITER = "wardstream.writer"
+UPKEEP = "wardstream.upkeep"
 SOURCES = "wardstream.sources"
 TOTAL_FILES = "total-data-files"
 
 
 class FilesChangedError(Exception):
     """Files that were to be replaced are not all in the table any more: somebody else replaced them first."""
+
+
+class FilesGoneError(Exception):
+    """Objects of files that were to come back are swept, or are being swept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +109,15 @@ class Draft:
     """What a commit is to change: files to add, our summary keys, and what is to leave.
 
     `sequence`: the data sequence number of the added files, where their rows are those of older files; None: the
-    commit's own.
+    commit's own. `properties`: of the table, set in the same moment. `clustered`: write all manifests anew, by day.
     """
 
     summary: Mapping[str, str]
     added: tuple[DataFile, ...] = ()
     leaving: Leaving | None = None
     sequence: int | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    clustered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,7 @@ class Prepared:
 
     snapshot: Snapshot
     manifests: tuple[ManifestFile, ...]
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 def manifests_of(table: Table) -> tuple[ManifestFile, ...]:
@@ -193,7 +205,8 @@ def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int) -> Prepa
     metadata = head.metadata
     writing = _Writing(head, io, metadata.new_snapshot_id())
     kept, removed = writing.without(draft.leaving)
-    manifests = [*writing.manifest_of(draft.added, draft.sequence), *writing.merged(kept)]
+    manifests = writing.clustered(kept) if draft.clustered else writing.merged(kept)
+    manifests = [*writing.manifest_of(draft.added, draft.sequence), *manifests]
     sequence = metadata.next_sequence_number()
     snapshot = Snapshot(
         snapshot_id=writing.snapshot_id,
@@ -204,7 +217,7 @@ def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int) -> Prepa
         summary=_summary(head, draft, removed),
         schema_id=metadata.current_schema_id,
     )
-    return Prepared(snapshot, tuple(_numbered(manifest, sequence) for manifest in manifests))
+    return Prepared(snapshot, tuple(_numbered(manifest, sequence) for manifest in manifests), draft.properties)
 
 
 def swap_request(
@@ -220,21 +233,46 @@ def swap_request(
         AddSnapshotUpdate(snapshot=snapshot),
         SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, type=SnapshotRefType.BRANCH, snapshot_id=snapshot.snapshot_id),
     ]
+    if prepared.properties:
+        updates.append(SetPropertiesUpdate(updates=dict(prepared.properties)))
     if dropped := superseded(metadata, keep - 1):
         requirements += _same_refs(catalog, metadata)
         updates.append(RemoveSnapshotsUpdate(snapshot_ids=dropped))
     return tuple(requirements), tuple(updates)
 
 
+def expiry_request(
+    catalog: Catalog, metadata: TableMetadata, snapshot_ids: list[int]
+) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
+    """Requirements and updates that let snapshots go and do nothing else."""
+    requirements: list[TableRequirement] = [
+        AssertTableUUID(uuid=metadata.table_uuid),
+        AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=metadata.current_snapshot_id),
+        *_same_refs(catalog, metadata),
+    ]
+    return tuple(requirements), (RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),)
+
+
 def superseded(metadata: TableMetadata, keep: int) -> list[int]:
     """Ids of the oldest snapshots beyond `keep`; never one that a branch or tag names, nor one whose vector a kept
     snapshot relies on. Their files stay: removing those is upkeep's, after the longest query."""
     by_age = sorted(metadata.snapshots, key=lambda s: s.sequence_number or 0)
-    named = {ref.snapshot_id for ref in metadata.refs.values()}
+    named = _named(metadata)
     candidates = [s.snapshot_id for s in by_age if s.snapshot_id not in named]
-    dropped = set(candidates[: max(0, len(by_age) - keep)])
-    dropped -= _vectors_relied_on([s for s in by_age if s.snapshot_id not in dropped], by_age)
-    return [id_ for id_ in candidates if id_ in dropped]
+    return expirable(metadata, candidates[: max(0, len(by_age) - keep)])
+
+
+def expirable(metadata: TableMetadata, snapshot_ids: Iterable[int]) -> list[int]:
+    """Those of the snapshots, oldest first, that are there and that neither a branch, a tag nor a kept snapshot's
+    vector needs."""
+    by_age = sorted(metadata.snapshots, key=lambda s: s.sequence_number or 0)
+    leaving = set(snapshot_ids) - _named(metadata)
+    leaving -= _vectors_relied_on([s for s in by_age if s.snapshot_id not in leaving], by_age)
+    return [s.snapshot_id for s in by_age if s.snapshot_id in leaving]
+
+
+def _named(metadata: TableMetadata) -> set[int]:
+    return {ref.snapshot_id for ref in metadata.refs.values()}
 
 
 class AssertSameRefs(ValidatableTableRequirement):
@@ -299,6 +337,17 @@ class _Writing:
                 one = [self._manifest(spec_id, existing=entries)] if entries else []
                 manifests = [*one, *(manifest for manifest in manifests if manifest not in small)]
         return manifests
+
+    def clustered(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        """All entries of data files by day, in manifests of at most `CLUSTERED_FILES`; those of other kinds or specs as
+        they are."""
+        spec_id = self._table.metadata.default_spec_id
+        ours = [m for m in manifests if m.content == ManifestContent.DATA and m.partition_spec_id == spec_id]
+        reads = ExecutorFactory.get_or_create().map(lambda m: _entries_of(m, self._io), ours)
+        entries = sorted((entry for read in reads for entry in read), key=lambda e: _day_of(e.data_file) or 0)
+        pieces = [entries[start : start + CLUSTERED_FILES] for start in range(0, len(entries), CLUSTERED_FILES)]
+        written = [self._manifest(spec_id, existing=piece) for piece in pieces]
+        return [*written, *(manifest for manifest in manifests if manifest not in ours)]
 
     def _mergeable(self, manifest: ManifestFile, size: int) -> bool:
         """A data manifest of the current spec with fewer than `size` files, written before this snapshot."""

@@ -38,16 +38,23 @@ ZSTD_LEVEL = 1
 EPOCH = date(1970, 1, 1)
 DAY_US = 86_400_000_000
 NO_DAY = np.iinfo(np.int64).min
+SWEEP = "wardstream.sweep"
+"""Property of a table: the last sweep that deleted, or is about to delete, objects which no snapshot names."""
+
 NO_METRICS = MetricsMode(MetricModeTypes.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class StagedFiles:
-    """Files in the store and their manifest entries, made for one schema and one partition spec of the table."""
+    """Files in the store and their manifest entries, made for one schema and one partition spec of the table.
+
+    `sweep`: the last sweep of the table that their writer knew of, before it wrote the first of them.
+    """
 
     files: tuple[DataFile, ...]
     schema_id: int
     spec_id: int
+    sweep: str | None = None
 
     @property
     def rows(self) -> int:
@@ -60,8 +67,9 @@ class StagedFiles:
         return sum(file.file_size_in_bytes for file in self.files)
 
     def fits(self, table: Table) -> bool:
-        """Whether schema and partition spec are still the table's."""
-        return (self.schema_id, self.spec_id) == (table.metadata.current_schema_id, table.metadata.default_spec_id)
+        """Whether schema and partition spec are still the table's, and no sweep can have taken the files since."""
+        now = table.metadata.current_schema_id, table.metadata.default_spec_id, table.properties.get(SWEEP)
+        return (self.schema_id, self.spec_id, self.sweep) == now
 
 
 def stage(table: Table, rows: pa.Table, io: SinglePutFileIO) -> StagedFiles:
@@ -71,14 +79,22 @@ def stage(table: Table, rows: pa.Table, io: SinglePutFileIO) -> StagedFiles:
     becomes null. Raises `ValueError` for a column that is unknown, missing or null where it must not be, and OSError
     when the store does not take a file; what was written until then belongs to nobody.
     """
-    files = []
+    sweep, files = table.properties.get(SWEEP), []
     if rows.num_rows:
         encoder = _ParquetEncoder(table)
         for day, part in split_by_day(encoder.conformed(rows), _partition_field(table), table):
             file, data = encoder.encode(part, day)
             io.put(file.file_path, data)
             files.append(file)
-    return StagedFiles(tuple(files), table.metadata.current_schema_id, table.metadata.default_spec_id)
+    return StagedFiles(tuple(files), table.metadata.current_schema_id, table.metadata.default_spec_id, sweep)
+
+
+def days_of(rows: pa.Table, table: Table) -> frozenset[int | None]:
+    """The partition days (days since 1970 UTC) that the rows lie in; only None without partitioning."""
+    field = _partition_field(table)
+    if field is None:
+        return frozenset({None})
+    return frozenset(_day(day) for day in np.unique(_days(rows[table.schema().find_column_name(field.source_id)])))
 
 
 def split_by_day(rows: pa.Table, field: PartitionField | None, table: Table) -> Iterator[tuple[int | None, pa.Table]]:

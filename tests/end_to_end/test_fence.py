@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tests.deployment import Deployment
-from warehouse import commit
+from warehouse import drafts
 from warehouse.catalog import load_table, open_catalog
 from warehouse.commit import FencedTable
 from warehouse.offsets import Interval, Placement
@@ -30,7 +30,7 @@ def test_the_oracle_turns_red_when_the_fence_is_removed(settings, monkeypatch):
         deployment.play_ward(seed=32, minutes=10, patients=6)
         deployment.run_stream_to_the_end()
         assert deployment.verdict().passed
-        monkeypatch.setattr(commit, "place", _accept_everything)
+        monkeypatch.setattr(drafts, "place", _accept_everything)
         commit_again(settings, rows=25)
         verdict = deployment.verdict()
     assert verdict.totals["doubled"] == 25, verdict.report()

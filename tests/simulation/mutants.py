@@ -19,7 +19,7 @@ from pipelines import restore
 from tests.simulation.broker import STREAM
 from tests.simulation.catalog import RestLike
 from tests.simulation.world import StandIns, World
-from warehouse import commit, snapshots
+from warehouse import commit, drafts, snapshots, table_session
 from warehouse.offsets import Placement
 
 
@@ -35,7 +35,7 @@ def without_the_place_check(world: World) -> StandIns:
             result[interval.topic_id][interval.partition] = interval.end
         return result
 
-    return [(commit, "place", accept), (commit, "advanced", advanced)]
+    return [(drafts, "place", accept), (drafts, "advanced", advanced)]
 
 
 def with_a_library_s_retry(world: World) -> StandIns:
@@ -45,7 +45,7 @@ def with_a_library_s_retry(world: World) -> StandIns:
 
 def with_unknown_taken_for_failed(world: World) -> StandIns:
     """After an answer that did not come the same append is sent again as a new commit, without looking."""
-    return [(commit._Landing, "_try_once", _resending(lambda error: isinstance(error, commit.TRANSIENT)))]
+    return [(commit._Landing, "_try_once", _resending(lambda error: isinstance(error, table_session.TRANSIENT)))]
 
 
 def _resending(again: Callable[[Exception], bool]) -> Callable[[Any], None]:
@@ -112,29 +112,29 @@ def from_the_consumer_group(world: World) -> StandIns:
 
 def with_the_vector_left_behind(world: World) -> StandIns:
     """Who commits without positions does not carry the table's vector."""
-    plan = commit._Derived.plan
+    plan = drafts.Derived.plan
 
     def without(derived: Any, head: Any) -> Any:
         draft = plan(derived, head)
-        return replace(draft, summary={k: v for k, v in draft.summary.items() if k != commit.OFFSETS})
+        return replace(draft, summary={k: v for k, v in draft.summary.items() if k != drafts.OFFSETS})
 
-    return [(commit._Derived, "plan", without)]
+    return [(drafts.Derived, "plan", without)]
 
 
 def without_the_unchanged_head(world: World) -> StandIns:
     """The commit does not require the head that it was planned on."""
-    swap_request = commit.swap_request
+    swap_request = table_session.swap_request
 
     def lax(*given: Any) -> Any:
         requirements, updates = swap_request(*given)
         return tuple(r for r in requirements if not isinstance(r, AssertRefSnapshotId)), updates
 
-    return [(commit, "swap_request", lax)]
+    return [(table_session, "swap_request", lax)]
 
 
 def with_old_heads_believed(world: World) -> StandIns:
     """A head from an earlier call counts as just loaded."""
-    return [(commit._Session, "head", lambda session: session._head or session.load())]
+    return [(table_session.TableSession, "head", lambda session: session._head or session.load())]
 
 
 def with_half_a_file_believed(world: World) -> StandIns:
@@ -145,7 +145,7 @@ def with_half_a_file_believed(world: World) -> StandIns:
         return tuple(snapshot.manifests(table.io)) if snapshot else ()
 
     return [
-        (commit, "manifests_of", some),
+        (table_session, "manifests_of", some),
         (snapshots, "_entries_of", lambda manifest, io: manifest.fetch_manifest_entry(io)),
     ]
 

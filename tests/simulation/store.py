@@ -24,7 +24,7 @@ from pyiceberg.typedef import Record
 
 from tests.simulation.turns import OK, Turns
 from warehouse.object_store import SinglePutFileIO
-from warehouse.staging import StagedFiles
+from warehouse.staging import SWEEP, StagedFiles
 
 DAY_US = 86_400_000_000
 UNASSIGNED = -1
@@ -127,7 +127,7 @@ class _Object(InputFile):
 
 def stage_plainly(table: Table, rows: pa.Table, io: SimulatedIO) -> StagedFiles:
     """`warehouse.staging.stage` without Parquet: one object a partition day."""
-    files = []
+    sweep, files = table.properties.get(SWEEP), []
     if rows.num_rows:
         days = rows["kafka_time"].cast(pa.int64()).to_numpy() // DAY_US
         for day in np.unique(days).tolist():
@@ -135,7 +135,7 @@ def stage_plainly(table: Table, rows: pa.Table, io: SimulatedIO) -> StagedFiles:
             location = table.location_provider().new_data_location(f"{uuid.uuid4()}.parquet")
             io.put(location, part)
             files.append(_data_file(location, part, day))
-    return StagedFiles(tuple(files), table.metadata.current_schema_id, table.metadata.default_spec_id)
+    return StagedFiles(tuple(files), table.metadata.current_schema_id, table.metadata.default_spec_id, sweep)
 
 
 def _data_file(location: str, rows: pa.Table, day: int) -> DataFile:

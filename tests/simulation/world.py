@@ -48,7 +48,7 @@ from tests.simulation.turns import (
     Turns,
     WorkingTime,
 )
-from warehouse import commit, snapshots
+from warehouse import snapshots, table_session
 from warehouse.analytics import LakeUnavailable
 from warehouse.commit import FencedTable
 from warehouse.settings import Settings
@@ -521,7 +521,7 @@ def _stand_ins(world: World) -> list[tuple[Any, str, Any]]:
         (snapshots, "ExecutorFactory", _InTurn),
         (snapshots, "MERGED_MANIFESTS", 4),
         (snapshots, "MERGE_TIERS", (4, 16)),
-        (commit, "SWEPT_FILES", 3),
+        (table_session, "SWEPT_FILES", 3),
         *_committers(world),
     ]
     return found if world.circumstances.real_files else found + _plain_files()
@@ -529,7 +529,7 @@ def _stand_ins(world: World) -> list[tuple[Any, str, Any]]:
 
 def _plain_files() -> list[tuple[Any, str, Any]]:
     return [
-        (commit, "stage", plain.stage_plainly),
+        (table_session, "stage", plain.stage_plainly),
         (snapshots, "write_manifest", plain.write_plain_manifest),
         (snapshots, "write_manifest_list", plain.write_plain_list),
         (library_snapshots, "_manifests", plain.read_plain_list),

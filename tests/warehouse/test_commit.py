@@ -32,8 +32,7 @@ from tests.warehouse.fenced import (
     positions,
     readings,
 )
-from warehouse import commit as commit_module
-from warehouse import snapshots, tables
+from warehouse import drafts, snapshots, table_session, tables
 from warehouse.catalog import open_catalog
 from warehouse.commit import (
     FencedTable,
@@ -437,7 +436,7 @@ def test_without_the_fence_rows_double_and_the_count_shows_it(
         return [Placement(i, "accept", i.start) for i in intervals]
 
     table, _ = started(folder_lake)
-    monkeypatch.setattr(commit_module, "place", accept_everything)
+    monkeypatch.setattr(drafts, "place", accept_everything)
     for _ in range(2):
         table.commit(readings(0, 10), [interval(0, 10)])
     assert positions(folder_lake) == each_once(0, 10) + each_once(0, 10)
@@ -620,7 +619,7 @@ def test_half_of_a_manifest_lets_no_file_go(folder_lake: Settings, monkeypatch: 
 
 
 def test_old_metadata_files_are_swept(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit_module, "SWEPT_FILES", 3)
+    monkeypatch.setattr(table_session, "SWEPT_FILES", 3)
     table, identifier = started(lake)
     first = loaded(lake, identifier).metadata_location
     for n in range(26):

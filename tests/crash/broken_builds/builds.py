@@ -20,7 +20,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pipelines import restore
 from pipelines.restore import Restorer
 from pipelines.source import CONSUMER_GROUP, PartitionReader, Positions
-from warehouse import commit, history
+from warehouse import history, table_session
 from warehouse.catalog import load_table, open_catalog
 from warehouse.commit import CommitReceipt, FencedTable
 from warehouse.offsets import Interval, advanced, encode_vector, joined, place
@@ -63,7 +63,7 @@ def _as_written(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def files_deleted_after_an_unknown_outcome(patch: Patch = setattr) -> None:
     """Whatever went wrong with the swap, the files that it was about are taken back."""
-    swap = commit._Session.swap
+    swap = table_session.TableSession.swap
 
     def swap_or_delete(self: Any, head: Any, prepared: Any) -> Any:
         try:
@@ -74,7 +74,7 @@ def files_deleted_after_an_unknown_outcome(patch: Patch = setattr) -> None:
             head.table.io.delete(prepared.snapshot.manifest_list)
             raise
 
-    patch(commit._Session, "swap", swap_or_delete)
+    patch(table_session.TableSession, "swap", swap_or_delete)
 
 
 def an_answer_is_lost(patch: Patch = setattr, table: str = "vitals", nth: int = 1) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.crash.committer import source
-from warehouse import commit
+from warehouse import drafts
 from warehouse.catalog import open_catalog
 from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
 from warehouse.object_store import SinglePutFileIO
@@ -103,7 +103,7 @@ def run(orders: Orders) -> None:
     assert isinstance(catalog, SqlCatalog)
     _watch(catalog, steps, lambda: chance.random() < orders.lost_answers, orders.folder / "lost_answers")
     if orders.without_fence:
-        commit.place = lambda vector, intervals: [Placement(i, "accept", i.start) for i in intervals]
+        drafts.place = lambda vector, intervals: [Placement(i, "accept", i.start) for i in intervals]
     table = FencedTable(catalog, orders.identifier, writer=orders.name, progress=steps.at)
     with orders.acknowledged.open("ab", buffering=0) as ledger:
         _commit_until_told(orders, table, chance, steps, ledger.write)

@@ -1,0 +1,244 @@
+"""What a change of a table consists of on the head it is made on; planned anew on each head.
+
+Holds: rows at positions, rows derived from other tables, files in the place of others, files that come back.
+Does not hold: the attempts (commit.py), the requests (table_session.py), the writing of a snapshot (snapshots.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.table import Table
+
+from warehouse.offsets import (
+    Interval,
+    OffsetsError,
+    Placement,
+    advanced,
+    commit_id,
+    encode_intervals,
+    encode_vector,
+    place,
+)
+from warehouse.row_positions import rows_from
+from warehouse.snapshots import (
+    COMMIT_ID,
+    INTERVALS,
+    OFFSETS,
+    ROWS,
+    SOURCES,
+    WRITER,
+    Draft,
+    FilesChangedError,
+    FilesGoneError,
+    Head,
+    Leaving,
+    LiveFile,
+    live_files,
+    said_in_line,
+    vector_of,
+)
+from warehouse.staging import SWEEP, StagedFiles, day_number, days_of
+from warehouse.sweep_objects import condemned
+from warehouse.table_session import StaleHead, TableSession, store_of
+
+
+class Ingest:
+    """Rows and intervals placed on a head: what of them is missing there, staged once for each remainder."""
+
+    def __init__(self, session: TableSession, writer: str, rows: pa.Table, offered: list[Interval]) -> None:
+        self._session, self._writer, self._rows, self._offered = session, writer, rows, offered
+        self._staged: tuple[list[Interval], StagedFiles] | None = None
+        self._placements: dict[str, list[Placement]] = {}
+
+    def plan(self, head: Head) -> Draft | None:
+        """The append that the head still lacks, or None."""
+        placements = self._placed_on(head)
+        missing = [remainder for p in placements if (remainder := p.remainder)]
+        if not missing:
+            return None
+        files = self._files(head.table, missing)
+        identity = commit_id(missing)
+        self._placements[identity] = placements
+        return Draft(
+            added=files.files,
+            summary={
+                OFFSETS: encode_vector(advanced(vector_of(head.metadata), missing)),
+                INTERVALS: encode_intervals(missing),
+                COMMIT_ID: identity,
+                ROWS: str(files.rows),
+                WRITER: self._writer,
+            },
+        )
+
+    def placements_of(self, draft: Draft | None) -> list[Placement]:
+        """How the intervals stood when this draft was made; without one all of them were in."""
+        if draft is None:
+            return [Placement(interval, "drop", interval.end) for interval in self._offered]
+        return self._placements[draft.summary[COMMIT_ID]]
+
+    def _placed_on(self, head: Head) -> list[Placement]:
+        """Any verdict but "all of it" must come from the table as it is now, not as we remember it."""
+        try:
+            placements = place(vector_of(head.metadata), self._offered)
+        except OffsetsError:
+            if head.remembered:
+                raise StaleHead from None
+            raise
+        if head.remembered and any(p.verdict != "accept" for p in placements):
+            raise StaleHead
+        return placements
+
+    def _files(self, table: Table, missing: list[Interval]) -> StagedFiles:
+        if self._staged and self._staged[0] == missing and self._staged[1].fits(table):
+            return self._staged[1]
+        starts = {(i.topic_id, i.partition): i.start for i in reversed(missing)}
+        rows = self._rows if missing == self._offered else rows_from(self._rows, starts)
+        self._staged = (missing, self._session.stage(table, rows))
+        return self._staged[1]
+
+
+class Derived:
+    """Rows computed from other tables, appended or put in the place of a day."""
+
+    def __init__(
+        self, session: TableSession, writer: str, rows: pa.Table, sources: Mapping[str, int], replace_day: date | None
+    ) -> None:
+        self._session, self._rows = session, rows
+        self._day = None if replace_day is None else day_number(replace_day)
+        self._said = {SOURCES: json.dumps(dict(sources), sort_keys=True), ROWS: str(rows.num_rows), WRITER: writer}
+        self._staged: StagedFiles | None = None
+
+    def plan(self, head: Head) -> Draft | None:
+        """The change as it is to be made on this head."""
+        if self._day is not None and not head.table.spec().fields:
+            raise ValueError(f"table {self._session.name} has no days to replace: it is not partitioned")
+        if self._staged is None or not self._staged.fits(head.table):
+            self._staged = self._session.stage(head.table, self._rows)
+        if self._day is not None and any(file.partition[0] != self._day for file in self._staged.files):
+            raise ValueError(f"table {self._session.name}: rows of another day than the one they are to replace")
+        text = said_in_line(head.metadata, OFFSETS)
+        leaving = None if self._day is None else Leaving(frozenset({self._day}))
+        return Draft({**self._said, **({OFFSETS: text} if text else {})}, self._staged.files, leaving)
+
+
+class Rewrite:
+    """Files in the place of others, what the head says of its sources carried along."""
+
+    def __init__(
+        self, writer: str, removed: list[LiveFile], added: StagedFiles, said: Mapping[str, str], news: bool = False
+    ) -> None:
+        self._added = added
+        self._leaving = Leaving(frozenset(f.day for f in removed), frozenset(f.file.file_path for f in removed))
+        self._sequence = None if news else max(file.sequence for file in removed)
+        self._said = {**said, ROWS: str(added.rows), WRITER: writer}
+
+    def plan(self, head: Head) -> Draft:
+        """The replacement as it is to be made on this head."""
+        if not self._added.fits(head.table):
+            raise FilesChangedError(
+                f"table {'.'.join(head.table.name())} got another schema, or was swept, after the files were staged"
+            )
+        return Draft({**self._said, **_carried(head)}, self._added.files, self._leaving, self._sequence)
+
+
+class Restoring:
+    """Files that left, coming back as they were."""
+
+    def __init__(self, writer: str, files: list[LiveFile], said: Mapping[str, str]) -> None:
+        self._files, self._said = files, {**said, WRITER: writer}
+
+    def plan(self, head: Head) -> Draft | None:
+        """The files that this head lacks; None where it lacks none."""
+        if head.remembered:
+            raise StaleHead
+        store = store_of(head.table)
+        there = {live.file.file_path for live in live_files(head, store)}
+        missing = [live for live in self._files if live.file.file_path not in there]
+        if not missing:
+            return None
+        _require_objects(head.table, [live.file.file_path for live in missing])
+        rows = sum(live.file.record_count for live in missing)
+        said = {**self._said, ROWS: str(rows), **_carried(head)}
+        return Draft(said, tuple(live.file for live in missing), sequence=max(live.sequence for live in missing))
+
+
+class Recording:
+    """Rows at positions that the vector has passed, as far as the head lacks them."""
+
+    def __init__(self, session: TableSession, writer: str, rows: pa.Table, said: Mapping[str, str]) -> None:
+        self._session, self._rows, self._said = session, rows, {**said, WRITER: writer}
+
+    def plan(self, head: Head) -> Draft | None:
+        """The append of those rows that are missing on this very head."""
+        if head.remembered:
+            raise StaleHead
+        rows = self._rows.filter(pc.invert(_recorded(head, self._rows)))
+        if not rows.num_rows:
+            return None
+        staged = self._session.stage(head.table, rows)
+        return Draft({**self._said, ROWS: str(rows.num_rows), **_carried(head)}, staged.files)
+
+
+class SweepFence:
+    """A head of its own for a sweep, and the sweep's name in the table's properties."""
+
+    def __init__(self, writer: str, sweep: str) -> None:
+        self._sweep, self._said = sweep, {ROWS: "0", WRITER: writer}
+
+    def plan(self, head: Head) -> Draft | None:
+        """The empty append; None where the table has this sweep's name."""
+        if head.remembered:
+            raise StaleHead
+        if head.snapshot is None:
+            raise ValueError(f"table {'.'.join(head.table.name())} has no snapshot: nothing of it can be swept")
+        if head.metadata.properties.get(SWEEP) == self._sweep:
+            return None
+        return Draft({**self._said, **_carried(head)}, properties={SWEEP: self._sweep})
+
+
+class Clustering:
+    """The same files under other manifests."""
+
+    def __init__(self, writer: str, said: Mapping[str, str]) -> None:
+        self._said = {**said, ROWS: "0", WRITER: writer}
+
+    def plan(self, head: Head) -> Draft:
+        """An empty append whose manifests are written anew."""
+        return Draft({**self._said, **_carried(head)}, clustered=True)
+
+
+def _recorded(head: Head, rows: pa.Table) -> pa.Array:
+    """bool[n]: whether the head has a row at the position of each of `rows`."""
+    store, days = store_of(head.table), days_of(rows, head.table)
+    found: set[tuple[str, int, int]] = set()
+    for live in live_files(head, store):
+        if live.day in days:
+            with store.new_input(live.file.file_path).open() as file:
+                found.update(_positions(pq.read_table(file, columns=list(_POSITION))))
+    return pa.array([position in found for position in _positions(rows)], pa.bool_())
+
+
+_POSITION = ("topic_id", "kafka_partition", "kafka_offset")
+
+
+def _positions(rows: pa.Table) -> list[tuple[str, int, int]]:
+    return list(zip(*(rows[name].to_pylist() for name in _POSITION), strict=True))
+
+
+def _require_objects(table: Table, locations: list[str]) -> None:
+    """Raises `FilesGoneError` unless all are in the store and no sweep that has begun will delete them."""
+    store, doomed = store_of(table), condemned(table)
+    gone = [location for location in locations if location in doomed or not store.new_input(location).exists()]
+    if gone:
+        raise FilesGoneError(f"table {'.'.join(table.name())}: {len(gone)} of {len(locations)} files were swept")
+
+
+def _carried(head: Head) -> dict[str, str]:
+    """What a commit that brings nothing new says of where the table's rows come from: what was said before it."""
+    return {key: text for key in (OFFSETS, SOURCES) if (text := said_in_line(head.metadata, key))}
