@@ -6,6 +6,8 @@ import sys
 SCRIPT = """
 import sys
 import pipelines.lean_beam
+import pyarrow
+pyarrow.array([1])
 assert "apache_beam" in sys.modules
 assert not {"pandas", "pymongo", "boto3"} & sys.modules.keys(), "imported all the same"
 import logging, pandas
