@@ -1,4 +1,4 @@
-"""`python -m infra.bench p1|p2|p3|p4|all`: run benchmarks, print a table, and everything as JSON with `--json`.
+"""`python -m infra.bench p1|two|p2|p3|p4|p9|p10|peers|all`: run benchmarks, print a table, and everything as JSON with `--json`.
 
 Holds: arguments and their sizes. Does not hold: any measuring.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from infra.bench import freshness, ingest, latency, peers, questions, results
+from infra.bench import freshness, ingest, latency, pair, peers, questions, results, soak, start
 from infra.bench.bedside import Size
 from infra.bench.check import CheckFailedError
 from infra.bench.measured import ProcessError
 from infra.bench.report import Report, as_json, show
 
-BENCHMARKS = ("p1", "p2", "p3", "p4")
+BENCHMARKS = ("p1", "two", "p2", "p3", "p4", "p9")
 QUICK_QUEUE_BYTES = 24 << 20
 """In a quick run the store stands still too shortly to fill the lake's own queue."""
 
@@ -28,6 +28,9 @@ _SIZES = {
     "full": (4_000_000, 3, 60.0, (60.0, 60.0, 60.0)),
     "quick": (400_000, 1, 20.0, (15.0, 15.0, 15.0)),
 }
+
+_SOAK_S = {"full": 3_600.0, "quick": 420.0}
+"""Of `p10`, which `all` leaves out: it takes an hour."""
 
 _ROWS = {"full": 50_000_000, "quick": 1_000_000}
 
@@ -60,6 +63,12 @@ def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) ->
         return peers.report(given.results)
     if name == "p1":
         return ingest.measure(given.messages or messages, given.rounds or rounds, progress)
+    if name == "two":
+        return pair.measure(given.messages or messages, given.rounds or rounds, progress)
+    if name == "p9":
+        return start.measure(given.rounds or rounds, progress)
+    if name == "p10":
+        return soak.measure(given.seconds or _SOAK_S["quick" if given.quick else "full"], progress)
     if name == "p2":
         return freshness.measure(given.seconds or seconds, progress)
     if name == "p4":
@@ -72,12 +81,12 @@ def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) ->
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("benchmark", choices=(*BENCHMARKS, "peers", "all"))
-    parser.add_argument("--messages", type=int, help="P1: length of the backlog")
-    parser.add_argument("--rounds", type=int, help="P1, P4: rounds of ours and the other")
+    parser.add_argument("benchmark", choices=(*BENCHMARKS, "p10", "peers", "all"))
+    parser.add_argument("--messages", type=int, help="P1, two: length of the backlog")
+    parser.add_argument("--rounds", type=int, help="P1, two, P4: rounds of ours and the other; P9: demonstrations")
     parser.add_argument("--rows", type=int, help="P4: readings in the lake")
     parser.add_argument("--files", type=int, default=200, help="P4: files they lie in")
-    parser.add_argument("--seconds", type=float, help="P2: of load; P3: of each of its three phases")
+    parser.add_argument("--seconds", type=float, help="P2, P10: of load; P3: of each of its three phases")
     parser.add_argument("--rate", type=float, action="append", help="P3: messages a second (may be given again)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     parser.add_argument("--results", type=Path, help="peers: results.jsonl of the peers' own harness")

@@ -10,7 +10,9 @@ import pytest
 
 from infra.bench.freshness import freshness
 from infra.bench.ingest import steady_cost
+from infra.bench.pair import Share, cost
 from infra.bench.report import Spread, percentiles
+from infra.bench.soak import Sample, slope_mib_a_minute
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -66,3 +68,22 @@ def test_a_spread_shows_median_least_and_most():
 def test_the_hundredth_percentile_is_called_the_maximum():
     assert percentiles(np.array([1.0, 2.0, 3.0])) == pytest.approx({"p50": 2.0, "p95": 2.9, "p99": 2.98, "max": 3.0})
     assert percentiles(np.array([])) == {}
+
+
+def _grown(minute: float, mib: int, life: int = 0, age_s: float = 100.0) -> Sample:
+    return Sample(minute * 60, {"stream": mib << 20, "store": 7 << 20}, life, age_s)
+
+
+def test_the_slope_of_memory_is_that_within_lives_and_not_of_their_levels() -> None:
+    samples = [_grown(0, 100), _grown(1, 102), _grown(2, 104), _grown(3, 10, 1), _grown(4, 12, 1)]
+    assert slope_mib_a_minute(samples, "stream") == pytest.approx(2.0)
+    assert slope_mib_a_minute(samples, "store") == 0.0
+
+
+def test_young_processes_have_no_slope() -> None:
+    with pytest.raises(ValueError, match="too few samples"):
+        slope_mib_a_minute([_grown(n, 100 * n, age_s=10.0) for n in range(5)], "stream")
+
+
+def test_the_cost_of_two_is_what_both_used_for_what_both_wrote() -> None:
+    assert cost([Share(2.0, 1_000_000, 5, 0), Share(4.0, 1_000_000, 5, 1)]) == 3.0
