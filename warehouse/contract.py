@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,7 +28,6 @@ from warehouse.contract_model import (
     POSITION_COLUMNS,
     PROTECTIONS,
     PURPOSES,
-    RETENTION_CLASSES,
     SEVERITIES,
     STATUSES,
     TRANSFORMS,
@@ -45,6 +44,8 @@ from warehouse.contract_model import (
     TopicContract,
     Versions,
 )
+from warehouse.retention_classes import DAY_MS, RetentionClass, load_classes
+from warehouse.retention_classes import FILE as CLASSES_FILE
 from warehouse.vocabulary import VALUE_SETS
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "EventTime",
     "Partitioning",
     "QualityRule",
+    "RetentionClass",
     "StreamContract",
     "Subject",
     "TableContract",
@@ -64,6 +66,7 @@ __all__ = [
     "Versions",
     "load_contracts",
     "read_contract",
+    "retention_classes",
 ]
 
 FOLDER = Path(__file__).parent / "contracts"
@@ -104,34 +107,43 @@ def load_contracts(folder: Path = FOLDER, own: Path | None = None) -> Contracts:
 
     Raises `ContractError` for the first that is wanting.
     """
-    files = [file for each in (folder, own) if each for file in _files(Path(each))]
-    streams = tuple(read_contract(file) for file in files)
+    folders = [Path(each) for each in (folder, own) if each]
+    classes = retention_classes(*folders)
+    streams = tuple(read_contract(file, classes) for each in folders for file in _files(each))
     _refuse_doubles(streams)
     connected = (_connected(stream, streams) for stream in streams)
-    return Contracts(tuple(stream for stream in connected if not _is_unused(stream)))
+    return Contracts(tuple(stream for stream in connected if not _is_unused(stream)), classes)
+
+
+def retention_classes(*folders: Path) -> dict[str, RetentionClass]:
+    """The house's retention classes, those of the folders in their place. Raises `ContractError`."""
+    return load_classes(FOLDER, *(folder for folder in folders if folder != FOLDER))
 
 
 def _files(folder: Path) -> list[Path]:
     files = sorted(folder.glob(f"*{SUFFIX}"))
-    if not files:
+    if not files and not (folder / CLASSES_FILE).exists():
         raise ContractError(str(folder), "*" + SUFFIX, "put at least one contract here")
     return files
 
 
-def read_contract(file: Path) -> StreamContract:
-    """One file, not yet connected with the others (`fed_by` and `derived_from` of its tables are empty)."""
+def read_contract(file: Path, classes: Mapping[str, RetentionClass] | None = None) -> StreamContract:
+    """One file, not yet connected with the others (`fed_by` and `derived_from` of its tables are empty).
+
+    `classes`: the retention classes there are; the house's own if None.
+    """
     try:
         document = yaml.load(file.read_text("utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
         raise ContractError(file.name, "file", f"must be readable YAML in UTF-8 ({type(failure).__name__})") from None
-    return _stream(Place(file.name, "", document))
+    return _stream(Place(file.name, "", document), retention_classes() if classes is None else classes)
 
 
-def _stream(root: Place) -> StreamContract:
+def _stream(root: Place, classes: Mapping[str, RetentionClass]) -> StreamContract:
     _fundamentals(root)
     name = root.text("name", "write the stream's name")
     custom = root.custom(_CUSTOM["contract"])
-    message, tables = _schema(root, name)
+    message, tables = _schema(root, name, tuple(classes))
     columns = message or tables[0].columns
     subject, without = _subject(custom, columns)
     description = root.at("description", "say purpose, limitations and usage")
@@ -154,7 +166,7 @@ def _stream(root: Place) -> StreamContract:
         time=_time(custom, columns),
         deduplication=_deduplication(custom, columns) if message else None,
         keep_raw=_flag(custom, "keepRaw"),
-        topic=_topic(root, name, personal=subject is not None) if message else None,
+        topic=_topic(root, name, subject is not None, classes[tables[0].retention_class]) if message else None,
         message_description=root.get("schema")[0].get("description", "") if message else "",
         message=message,
         tables=tables,
@@ -263,13 +275,13 @@ def _deduplication(custom: Place, columns: tuple[Column, ...]) -> Deduplication:
     )
 
 
-def _topic(root: Place, name: str, personal: bool) -> TopicContract:
+def _topic(root: Place, name: str, personal: bool, kept: RetentionClass) -> TopicContract:
     server = next((s for s in root.items("servers", "name the Kafka server") if s.get("type") == "kafka"), None)
     if server is None:
         raise root.refuse("add a server of type kafka: the schema begins with a topic", "servers")
     custom = server.custom(_CUSTOM["server"])
     key = custom.at("key", "write {system, pattern}").at("value", "write {system, pattern, devicePattern}")
-    days = _sla_number(root, "retention", name, "days the topic keeps messages")
+    hot_days = _hot_days(root, name, kept)
     return TopicContract(
         stream=name,
         partitions=custom.at("partitions", "how many partitions").whole("value", "how many partitions"),
@@ -279,7 +291,8 @@ def _topic(root: Place, name: str, personal: bool) -> TopicContract:
         device_pattern=_pattern(key, "devicePattern") if key.get("devicePattern") else None,
         message_format=server.choice("format", ("json",), "write the format"),
         max_message_bytes=custom.at("largestMessage", "bytes").whole("value", "bytes of the largest message"),
-        retention_ms=days * 86_400_000,
+        retention_ms=hot_days * DAY_MS,
+        local_retention_ms=None if kept.local_days is None else kept.local_days * DAY_MS,
         latency_class=_sla_choice(root, "latencyClass", name, tuple(LATENCY_CLASSES)),
     )
 
@@ -294,15 +307,21 @@ def _pattern(node: Place, field: str) -> str:
 
 
 def _sla(root: Place, name: str, element: str) -> Place | None:
-    entries = root.items("slaProperties", "write retention, retentionClass and latencyClass")
+    entries = root.items("slaProperties", "write retentionClass and latencyClass")
     return next((e for e in entries if e.get("property") == name and e.get("element") == element), None)
 
 
-def _sla_number(root: Place, name: str, element: str, meaning: str) -> int:
-    entry = _sla(root, name, element)
-    if entry is None or entry.get("unit") != "d":
-        raise root.refuse(f"add {{property: {name}, value: {meaning}, unit: d, element: {element}}}", "slaProperties")
-    return entry.whole("value", meaning)
+def _hot_days(root: Place, name: str, kept: RetentionClass) -> int:
+    """What Kafka keeps, as the class has it: a contract may repeat it, but not contradict it."""
+    if kept.hot_days is None:
+        raise root.refuse(f"class {kept.name} says no hot_days: a stream's table needs one that does", "slaProperties")
+    said = _sla(root, "retention", name)
+    if said is not None and (said.get("unit"), said.get("value")) != ("d", kept.hot_days):
+        remedy = (
+            f"class {kept.name} keeps {kept.hot_days} d on Kafka: leave it out, or write {kept.hot_days} and unit d"
+        )
+        raise said.refuse(f"{remedy}; {CLASSES_FILE} is where it is changed")
+    return kept.hot_days
 
 
 def _sla_choice(root: Place, name: str, element: str, allowed: tuple[str, ...]) -> str:
@@ -313,12 +332,12 @@ def _sla_choice(root: Place, name: str, element: str, allowed: tuple[str, ...]) 
     return entry.choice("value", allowed, f"write the {name} of {element}")
 
 
-def _schema(root: Place, stream: str) -> tuple[tuple[Column, ...], tuple[TableContract, ...]]:
+def _schema(root: Place, stream: str, classes: tuple[str, ...]) -> tuple[tuple[Column, ...], tuple[TableContract, ...]]:
     entries = root.items("schema", "describe the message (if any) and the tables")
     with_topic = entries[0].get("physicalType") == "topic"
     if with_topic and entries[0].get("name") != stream:
         raise entries[0].refuse("the message bears the stream's name", "name")
-    tables = tuple(_table(root, entry, stream) for entry in (entries[1:] if with_topic else entries))
+    tables = tuple(_table(root, entry, stream, classes) for entry in (entries[1:] if with_topic else entries))
     if not tables:
         raise root.refuse("add the table the messages become", "schema")
     message = _message(entries[0], tables) if with_topic else ()
@@ -327,7 +346,7 @@ def _schema(root: Place, stream: str) -> tuple[tuple[Column, ...], tuple[TableCo
     return message, tables
 
 
-def _table(root: Place, entry: Place, stream: str) -> TableContract:
+def _table(root: Place, entry: Place, stream: str, classes: tuple[str, ...]) -> TableContract:
     name = entry.text("name", "name the table")
     if entry.get("physicalType") != "table" or not name.isidentifier():
         raise entry.refuse("only schema[0] may be a topic; a table has physicalType table and a plain name")
@@ -347,7 +366,7 @@ def _table(root: Place, entry: Place, stream: str) -> TableContract:
         primary_key=key,
         partitioning=partitioning,
         sort=sort,
-        retention_class=_sla_choice(root, "retentionClass", name, tuple(RETENTION_CLASSES)),
+        retention_class=_sla_choice(root, "retentionClass", name, classes),
         latency_class=_sla_choice(root, "latencyClass", name, tuple(LATENCY_CLASSES)),
         quality=tuple(_quality_rule(rule) for rule in entry.items("quality", "")) if entry.get("quality") else (),
         sources=_sources(entry),

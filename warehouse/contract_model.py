@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
+
+from warehouse.retention_classes import RetentionClass
 
 POSITION_COLUMNS = {
     "topic_id": "string",
@@ -22,12 +25,6 @@ POSITION_COLUMNS = {
 UNKNOWN_FIELDS, UNKNOWN_SEALED_UNDER = "unknown_fields", "unknown_sealed_under"
 """Columns of a table that keeps what its stream's contract does not know: sealed, and under whose key."""
 
-RETENTION_CLASSES = {
-    "clinical_record": "as long as the law keeps a patient's record; ten years where a site says nothing else",
-    "derived": "two years; it can be made again from what it was made of",
-    "operational": "one year",
-    "rejects": "thirty days, then the reject keys of those days are destroyed",
-}
 LATENCY_CLASSES = {
     "clinical": "someone acts on it: sub-second on Kafka",
     "operational": "seconds to minutes in the lake",
@@ -196,6 +193,8 @@ class TopicContract:
         key_system: identifier system of a patient key; empty where no message is about a person.
         key_pattern: regular expression a patient key matches in full; None where no message is about a person.
         device_pattern: the same of a key that names no person (null token), None where every message has a patient.
+        retention_ms: what Kafka keeps, by the retention class of the stream's table. local_retention_ms: what of it
+            brokers keep themselves where `tiered`, by the class too; None where the class does not use tiered storage.
         config: topic configuration to create and check, name -> value as Kafka shows it.
     """
 
@@ -209,14 +208,18 @@ class TopicContract:
     max_message_bytes: int
     retention_ms: int
     latency_class: str
+    local_retention_ms: int | None = None
+    tiered: bool = False
 
     @property
     def config(self) -> dict[str, str]:
+        remote = {"remote.storage.enable": "true", "local.retention.ms": str(self.local_retention_ms)}
         return {
             "cleanup.policy": "delete",
             "max.message.bytes": str(self.max_message_bytes),
             "message.timestamp.type": "LogAppendTime",
             "retention.ms": str(self.retention_ms),
+            **(remote if self.tiered and self.local_retention_ms is not None else {}),
         }
 
 
@@ -296,9 +299,12 @@ class StreamContract:
 
 
 class Contracts(Mapping[str, StreamContract]):
-    """All contracts of a folder, by stream name."""
+    """All contracts of a folder, by stream name, and the retention classes of their tables."""
 
-    def __init__(self, streams: tuple[StreamContract, ...]) -> None:
+    def __init__(
+        self, streams: tuple[StreamContract, ...], classes: Mapping[str, RetentionClass] = MappingProxyType({})
+    ) -> None:
+        self.retention_classes = classes
         self._streams = {stream.name: stream for stream in streams}
         self._tables = {table.name: table for stream in streams for table in stream.tables}
 

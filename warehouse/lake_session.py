@@ -1,4 +1,4 @@
-"""A DuckDB session that can read the warehouse's folder and nothing else.
+"""A DuckDB session that can read the warehouse's folders, warm and cold, and nothing else.
 
 Holds: the extensions, the read-only credential, the bounds and the locks.
 Does not hold: any table or statement; what people ask goes through `analytics.py`, which guards it.
@@ -20,17 +20,19 @@ EXTENSIONS = ("avro", "httpfs", "iceberg")  # in this order: each needs those be
 
 
 def open_session(settings: Settings) -> duckdb.DuckDBPyConnection:
-    """An in-memory session that can read the warehouse's folder and nothing else, its settings locked."""
+    """An in-memory session that can read the warehouse's folder, the cold one where there is one, and nothing else; its
+    settings locked."""
     offline = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
     bounds = {"threads": THREADS, "memory_limit": MEMORY, "temp_directory": ""}  # no spill: it would be a copy on disk
     session = duckdb.connect(":memory:", config={**offline, **bounds, "allow_persistent_secrets": "false"})
     for extension in EXTENSIONS:
         session.execute(f"LOAD {quoted(str(_extension_file(extension)))}")
-    folder = settings.warehouse + "/"
-    session.execute(_secret(settings, folder))
+    folders = [f"{each}/" for each in (settings.warehouse, settings.cold_warehouse) if each]
+    for number, folder in enumerate(folders):
+        session.execute(_secret(settings, f"lake_{number}", folder))
     session.execute("SET GLOBAL TimeZone = 'UTC'")
     session.execute("SET GLOBAL python_enable_replacements = false")
-    session.execute(f"SET GLOBAL allowed_directories = [{quoted(folder)}]")
+    session.execute(f"SET GLOBAL allowed_directories = [{', '.join(map(quoted, folders))}]")
     session.execute("SET GLOBAL enable_external_access = false")
     session.execute("SET GLOBAL lock_configuration = true")
     return session
@@ -47,7 +49,7 @@ def _extension_file(name: str) -> Path:
     return found[0]
 
 
-def _secret(settings: Settings, folder: str) -> str:
+def _secret(settings: Settings, name: str, folder: str) -> str:
     endpoint = urlsplit(settings.s3_endpoint)
     fields = {
         "KEY_ID": settings.s3_reader_key,
@@ -58,7 +60,9 @@ def _secret(settings: Settings, folder: str) -> str:
         "USE_SSL": str(endpoint.scheme == "https").lower(),
         "SCOPE": folder,
     }
-    return "CREATE SECRET lake (TYPE s3, " + ", ".join(f"{key} {quoted(value)}" for key, value in fields.items()) + ")"
+    return (
+        f"CREATE SECRET {name} (TYPE s3, " + ", ".join(f"{key} {quoted(value)}" for key, value in fields.items()) + ")"
+    )
 
 
 def quoted(text: str) -> str:

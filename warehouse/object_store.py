@@ -6,7 +6,13 @@ Does not hold: what is in the objects, or when one may be deleted.
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +21,29 @@ from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 UNBUFFERED = 0
+DELETED_AT_ONCE = 1_000
+"""As many keys as S3 takes in one request."""
 
 
 class StoreUnavailableError(Exception):
     """Store or catalog did not answer, or not in time. Nothing is lost: the same call may be made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as it was listed. `modified_at` by the store's clock."""
+
+    location: str
+    size_bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects under a prefix, and the store's time when the last of them was listed."""
+
+    objects: tuple[StoredObject, ...]
+    at: datetime
 
 
 class _NewObject(PyArrowFile):
@@ -40,19 +65,55 @@ class SinglePutFileIO(PyArrowFileIO):
         with self.new_output(location).create() as stream:
             stream.write(data)
 
+    def listed(self, prefix: str) -> Listing:
+        """Every object whose location begins with `prefix`. Raises OSError or botocore's errors."""
+        scheme, bucket, path = self.parse_location(prefix, self.properties)
+        if scheme != "s3":
+            return Listing(tuple(_files_under(prefix, path)), datetime.now(UTC))
+        key, found, at = path.removeprefix(f"{bucket}/"), [], None
+        for page in self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            at = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+            for each in page.get("Contents", ()):
+                found.append(StoredObject(f"s3://{bucket}/{each['Key']}", each["Size"], each["LastModified"]))
+        assert at is not None, "a listing has a page, be it an empty one"
+        return Listing(tuple(found), at)
+
+    def copy(self, source: str, target: str, storage_class: str = "") -> None:
+        """Copy one object within the store, byte for byte, without its bytes passing here. `storage_class`: S3's word
+        for the target's; empty: its bucket's own. Raises OSError or botocore's errors; then the target may be there."""
+        scheme, bucket, path = self.parse_location(source, self.properties)
+        _, target_bucket, target_path = self.parse_location(target, self.properties)
+        if scheme != "s3":
+            Path(target_path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target_path)
+            return
+        # boto3's own copy sends large objects in parts.
+        self._client().copy(
+            {"Bucket": bucket, "Key": path.removeprefix(f"{bucket}/")},
+            target_bucket,
+            target_path.removeprefix(f"{target_bucket}/"),
+            ExtraArgs={"StorageClass": storage_class} if storage_class else None,
+        )
+
     def delete_many(self, locations: list[str]) -> None:
-        """Delete objects, those of one bucket in one request; what is not there is no error. Raises OSError or
-        botocore's errors, with some deleted and some not."""
+        """Delete objects, up to a thousand of one bucket in a request; what is not there is no error. Raises OSError
+        or botocore's errors, with some deleted and some not."""
         by_bucket: dict[str, list[dict[str, str]]] = defaultdict(list)
         for location in locations:
             scheme, bucket, path = self.parse_location(location, self.properties)
             if scheme != "s3":
-                self.delete(location)
+                Path(path).unlink(missing_ok=True)
                 continue
             by_bucket[bucket].append({"Key": path.removeprefix(f"{bucket}/")})
         for bucket, objects in by_bucket.items():
-            # Arrow's own delete asks first, deletes one by one, and leaves a folder marker behind each.
-            self._client().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for start in range(0, len(objects), DELETED_AT_ONCE):
+                self._delete(bucket, objects[start : start + DELETED_AT_ONCE])
+
+    def _delete(self, bucket: str, objects: list[dict[str, str]]) -> None:
+        # Arrow's own delete asks first, deletes one by one, and leaves a folder marker behind each.
+        answer = self._client().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        if refused := answer.get("Errors"):
+            raise OSError(f"the store did not delete {len(refused)} of {len(objects)} objects: {refused[0]['Code']}")
 
     def _client(self) -> Any:
         import boto3
@@ -70,6 +131,15 @@ class SinglePutFileIO(PyArrowFileIO):
 
     def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
         return S3FileSystem(**_s3_options(self.properties))
+
+
+def _files_under(prefix: str, path: str) -> Iterator[StoredObject]:
+    """Files of a local folder, where a folder stands in for a store."""
+    for file in sorted(Path(path).rglob("*")):
+        if file.is_file():
+            state = file.stat()
+            location = prefix.rstrip("/") + "/" + file.relative_to(path).as_posix()
+            yield StoredObject(location, state.st_size, datetime.fromtimestamp(state.st_mtime, UTC))
 
 
 def _limits(properties: dict[str, Any]) -> tuple[float, float, int]:

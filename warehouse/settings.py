@@ -16,6 +16,20 @@ T = TypeVar("T")
 
 EMBEDDED_ACCESS_KEY = "wardstream"
 EMBEDDED_READER_KEY = "wardstream-reader"
+DEFAULT_WAREHOUSE = "s3://warehouse/lake"
+
+
+READABLE_CLASSES = (
+    "",
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+    "REDUCED_REDUNDANCY",
+)
+"""Storage classes whose objects are read at once. From the others (GLACIER, DEEP_ARCHIVE) a query would only get errors
+until somebody has them restored: what lies cold must answer."""
 
 
 class SettingError(ValueError):
@@ -38,6 +52,7 @@ class Settings:
     kafka_bootstrap: str
     kafka_options: Mapping[str, str] = field(repr=False)
     topic_prefix: str
+    kafka_tiered: bool
     s3_endpoint: str
     s3_region: str
     s3_access_key: str
@@ -45,6 +60,10 @@ class Settings:
     s3_reader_key: str
     s3_reader_secret: str = field(repr=False)
     warehouse: str
+    cold_warehouse: str
+    cold_storage_class: str
+    retention: str
+    prices: Mapping[str, str]
     catalog_uri: str = field(repr=False)
     namespace: str
     vault_uri: str
@@ -78,13 +97,18 @@ class Settings:
             kafka_bootstrap=bootstrap or f"127.0.0.1:{port_base + 92}",
             kafka_options=read.pairs("WARDSTREAM_KAFKA_OPTIONS"),
             topic_prefix=read.text("WARDSTREAM_TOPIC_PREFIX", ""),
+            kafka_tiered=read.choice("WARDSTREAM_KAFKA_TIERED", "off", ("on", "off")) == "on",
             s3_endpoint=endpoint or f"http://127.0.0.1:{port_base + 33}",
             s3_region=read.text("WARDSTREAM_S3_REGION", "us-east-1"),
             s3_access_key=read.text("WARDSTREAM_S3_ACCESS_KEY", EMBEDDED_ACCESS_KEY),
             s3_secret_key=read.text("WARDSTREAM_S3_SECRET_KEY", "embedded-loopback-only"),
             s3_reader_key=read.text("WARDSTREAM_S3_READER_KEY", EMBEDDED_READER_KEY),
             s3_reader_secret=read.text("WARDSTREAM_S3_READER_SECRET", "embedded-read-only"),
-            warehouse=read.text("WARDSTREAM_WAREHOUSE", "s3://warehouse/lake").rstrip("/"),
+            warehouse=read.text("WARDSTREAM_WAREHOUSE", DEFAULT_WAREHOUSE).rstrip("/"),
+            cold_warehouse=_cold(read),
+            cold_storage_class=read.choice("WARDSTREAM_COLD_STORAGE_CLASS", "", READABLE_CLASSES),
+            retention=read.choice("WARDSTREAM_RETENTION", "plan", ("plan", "move", "apply")),
+            prices=read.pairs("WARDSTREAM_PRICES"),
             catalog_uri=catalog_uri or f"sqlite:///{home / 'catalog' / 'catalog.sqlite'}",
             namespace=read.identifier("WARDSTREAM_NAMESPACE", "wardstream"),
             vault_uri=read.text("WARDSTREAM_VAULT_URI", f"sqlite:///{home / 'vault' / 'vault.sqlite'}"),
@@ -109,6 +133,20 @@ class Settings:
     def kafka(self, **options: Any) -> dict[str, Any]:
         """librdkafka configuration of a client: the site's options (TLS, SASL …) under the caller's."""
         return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_options, **options}
+
+
+def _cold(read: _Reader) -> str:
+    """Where cold files go; empty: nowhere. Apart from the tables, whose unreferenced objects are swept."""
+    warehouse = read.text("WARDSTREAM_WAREHOUSE", DEFAULT_WAREHOUSE).rstrip("/") + "/"
+    cold = read.text("WARDSTREAM_COLD_WAREHOUSE", "").rstrip("/")
+    scheme = warehouse.partition("://")[0]
+    if cold and (
+        not cold.startswith(f"{scheme}://") or f"{cold}/".startswith(warehouse) or warehouse.startswith(f"{cold}/")
+    ):
+        raise SettingError(
+            f"WARDSTREAM_COLD_WAREHOUSE must be {scheme}://BUCKET/PREFIX beside WARDSTREAM_WAREHOUSE, none in the other"
+        )
+    return cold
 
 
 @dataclass(frozen=True, slots=True)

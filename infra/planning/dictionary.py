@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from warehouse.contract import FOLDER, Column, Contracts, StreamContract, TableContract, TopicContract
-from warehouse.contract_model import LATENCY_CLASSES, RETENTION_CLASSES
+from warehouse.contract import FOLDER, Column, Contracts, RetentionClass, StreamContract, TableContract, TopicContract
+from warehouse.contract_model import LATENCY_CLASSES
 from warehouse.vocabulary import CODE_SYSTEMS, CODES, ObservationCode
 
 PATH: Path = FOLDER / "DICTIONARY.md"
@@ -21,7 +21,7 @@ _COLUMN_HEAD = ("Column", "Type", "Unit", "Code system", "Class", "Meaning", "Ex
 def dictionary(contracts: Contracts) -> str:
     """The whole page. Sections: contents, streams with their tables, codes, classes."""
     sections = [_contents(contracts), *(_stream(contracts, stream) for stream in contracts.values())]
-    sections += [_codes(CODES.values()), _classes()]
+    sections += [_codes(CODES.values()), _classes(contracts)]
     note = "Made by `wardstream contracts docs` of the contracts beside it. Change those, not this."
     return "\n\n".join(["# Data dictionary", note, *sections]) + "\n"
 
@@ -176,10 +176,17 @@ def _code(vital: ObservationCode) -> tuple[str, ...]:
     )
 
 
-def _classes() -> str:
-    retention = _grid(("Retention class", "Kept"), list(RETENTION_CLASSES.items()))
+def _classes(contracts: Contracts) -> str:
+    head = ("Retention class", "Kept", "On Kafka", "Cold after", "Gone after", "Counted by", "Can be undone")
+    retention = _grid(head, [_retention(each) for each in contracts.retention_classes.values()])
     latency = _grid(("Latency class", "Meaning"), list(LATENCY_CLASSES.items()))
     return f"## Classes\n\n{retention}\n\n{latency}"
+
+
+def _retention(kept: RetentionClass) -> tuple[str, ...]:
+    ages = (kept.hot_days, kept.cold_after_days, kept.gone_after_days)
+    hot, cold, gone = ("" if age is None else f"{age} d" for age in ages)
+    return kept.name, kept.kept, hot, cold or "never", gone or "never", kept.counted_by, f"{kept.undo_days} d"
 
 
 def _link(name: str, anchor: str = "") -> str:

@@ -7,7 +7,7 @@ Does not hold: anything that needs a server.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from warehouse.contract import FOLDER, SUFFIX, Column, ContractError, StreamContract, load_contracts, read_contract
+from warehouse.contract import (
+    FOLDER,
+    SUFFIX,
+    Column,
+    ContractError,
+    RetentionClass,
+    StreamContract,
+    load_contracts,
+    read_contract,
+    retention_classes,
+)
 from warehouse.vocabulary import CODE_SYSTEMS, CODES
 
 if TYPE_CHECKING:
@@ -39,8 +49,13 @@ class Finding:
 
 def lint(folder: Path = FOLDER, own: Path | None = None) -> list[Finding]:
     """All findings of a folder of contracts, and of a site's own beside it; none if they are in order."""
-    paths = [path for each in (folder, own) if each for path in sorted(each.glob(f"*{SUFFIX}"))]
-    findings = [finding for path in paths for finding in (*_against_standard(path), *_against_house(path))]
+    folders = [each for each in (folder, own) if each]
+    try:
+        classes = retention_classes(*folders)
+    except ContractError as error:
+        return [Finding(error.file, error.field, error.remedy)]
+    paths = [path for each in folders for path in sorted(each.glob(f"*{SUFFIX}"))]
+    findings = [finding for path in paths for finding in (*_against_standard(path), *_against_house(path, classes))]
     return findings or _together(folder, own)
 
 
@@ -63,9 +78,9 @@ def _standard() -> Validator:
     return validator_for(schema)(schema)
 
 
-def _against_house(path: Path) -> Iterator[Finding]:
+def _against_house(path: Path, classes: Mapping[str, RetentionClass]) -> Iterator[Finding]:
     try:
-        stream = read_contract(path)
+        stream = read_contract(path, classes)
     except ContractError as error:
         yield Finding(error.file, error.field, error.remedy)
         return

@@ -23,7 +23,7 @@ POSITIONED = {
 
 
 def test_every_file_of_the_folder_is_a_stream() -> None:
-    files = {path.name for path in FOLDER.glob("*.yaml")}
+    files = {path.name for path in FOLDER.glob("*.odcs.yaml")}
     assert {f"{name}.odcs.yaml" for name in ALL} == files - {"raw.messages.odcs.yaml"}
     assert {topic.stream for topic in ALL.topics()} >= {*INCOMING, "clinical.alerts", "clinical.alerts.withheld"}
 
@@ -144,7 +144,16 @@ REFUSED: dict[str, tuple[Callable[[dict], object], str]] = {
         lambda d: _drop_sla(d, "retentionClass", "vitals"),
         r"slaProperties: add .*retentionClass.*clinical_record.*element: vitals",
     ),
-    "topic retention": (lambda d: _drop_sla(d, "retention", "device.vitals"), r"slaProperties: add .*retention"),
+    "a topic that its class contradicts": (
+        lambda d: d["slaProperties"].append(
+            {"property": "retention", "value": 8, "unit": "d", "element": "device.vitals"}
+        ),
+        r"slaProperties\[retention\]: class clinical_signals keeps 7 d on Kafka: leave it out",
+    ),
+    "a stream whose class says nothing of Kafka": (
+        lambda d: d["slaProperties"].__getitem__(0).update(value="derived"),
+        r"slaProperties: class derived says no hot_days",
+    ),
     "access group": (lambda d: d.pop("roles"), r"roles: name the access groups"),
     "a group that reads": (lambda d: d.update(roles=d["roles"][:1]), r"roles: .*consume or query"),
     "purpose of a group": (lambda d: d["roles"][0].pop("customProperties"), r"roles\[front-doors\].*purpose: list"),
@@ -235,7 +244,7 @@ def test_a_derived_table_names_tables_that_are_there(tmp_path: Path) -> None:
 
 
 def test_a_new_stream_is_one_file(tmp_path: Path) -> None:
-    for path in FOLDER.glob("*.yaml"):
+    for path in FOLDER.glob("*.odcs.yaml"):
         shutil.copy(path, tmp_path)
     text = (
         (FOLDER / VITALS.file).read_text("utf-8").replace("device.vitals", "iot.patient").replace("vitals", "wearables")

@@ -18,7 +18,7 @@ def test_the_contracts_are_in_order() -> None:
     assert lint() == []
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.odcs.yaml")), ids=lambda path: path.name)
 def test_the_standards_own_package_reads_them(path: Path) -> None:
     assert OpenDataContractStandard.from_file(str(path)).name == path.name.removesuffix(".odcs.yaml")
 
