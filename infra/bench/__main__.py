@@ -1,4 +1,4 @@
-"""`python -m infra.bench p1|two|p2|p3|p4|p9|p10|peers|all`: run benchmarks, print a table, and everything as JSON with `--json`.
+"""`python -m infra.bench NAME`: run benchmarks, print a table, and everything as JSON with `--json`.
 
 Holds: arguments and their sizes. Does not hold: any measuring.
 """

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from infra.bench.report import Report, Spread
 from infra.bench.surroundings import VITALS, Deployment, Surroundings, surroundings, topic_length
 from warehouse.settings import Settings
 
-HALVES = ("0,1", "2,3")
+ALL, HALVES = ("",), ("0,1", "2,3")
+"""Partitions of each process; empty: all."""
 COMMIT_S = "2"
 
 
@@ -48,7 +51,7 @@ def measure(messages: int, rounds: int, progress: Progress) -> Report:
         runs = []
         for nth in range(rounds):
             progress(f"round {nth + 1}: one process, then two")
-            runs.append((_run(around, f"one{nth}", [""], ledger), _run(around, f"two{nth}", HALVES, ledger)))
+            runs.append((_run(around, f"one{nth}", ALL, ledger), _run(around, f"two{nth}", HALVES, ledger)))
     return _report(messages, runs)
 
 
@@ -58,10 +61,8 @@ def _fill(around: Surroundings, messages: int, progress: Progress) -> Path:
         deployment.keep_producers_codec([VITALS])
         progress(f"sending {messages:,} messages")
         address = ("--bootstrap", around.bootstrap, "--topic", settings.topic(VITALS))
-        sender = deployment.run(
-            "infra.bench.send", *address, "--messages", str(messages), "--seed", str(SEEDS["mixed"])
-        )
-        ledger = sender.answer(TIMEOUT_S)["ledger"]
+        asked = ("--messages", str(messages), "--seed", str(SEEDS["mixed"]))
+        ledger = deployment.run("infra.bench.send", *address, *asked).answer(TIMEOUT_S)["ledger"]
         if topic_length(settings, settings.topic(VITALS)) != ledger["messages"]:
             raise ProcessError("the topic is not as long as its ledger says")
     file = around.folder / "ledger.json"
@@ -69,19 +70,15 @@ def _fill(around: Surroundings, messages: int, progress: Progress) -> Path:
     return file
 
 
-def _run(around: Surroundings, name: str, halves: list[str] | tuple[str, ...], ledger: Path) -> list[Share]:
-    first = around.settings(name, topics_of="backlog", **_variables(halves[0]))
-    with Deployment(first) as deployment:
-        processes = [deployment.run("pipelines.stream", "--until-end")]
-        folders = [first.home]
-        for number, partitions in enumerate(halves[1:], start=1):
-            folders.append(around.folder / f"{name}-{number}")
-            processes.append(
-                Deployment(_beside(around, first, folders[-1], partitions)).run("pipelines.stream", "--until-end")
-            )
-        shares = _follow(processes, folders)
-        deployment.run("infra.bench.check", "lake", "--ledger", str(ledger)).answer(TIMEOUT_S)
-    return shares
+def _run(around: Surroundings, name: str, shares: Sequence[str], ledger: Path) -> list[Share]:
+    """Drain the backlog by a process for each of `shares`."""
+    first = around.settings(name, topics_of="backlog", **_variables(shares[0]))
+    others = [_beside(around, first, around.folder / f"{name}-{n}", share) for n, share in enumerate(shares[1:], 1)]
+    with ExitStack() as stack:
+        deployments = [stack.enter_context(Deployment(settings)) for settings in (first, *others)]
+        done = _follow([each.run("pipelines.stream", "--until-end") for each in deployments], [first, *others])
+        deployments[0].run("infra.bench.check", "lake", "--ledger", str(ledger)).answer(TIMEOUT_S)
+    return done
 
 
 def _variables(partitions: str) -> dict[str, str]:
@@ -100,45 +97,44 @@ def _beside(around: Surroundings, first: Settings, home: Path, partitions: str) 
     return around.settings(first.namespace, topics_of="backlog", **_variables(partitions), **shared)
 
 
-def _follow(processes: list[MeasuredProcess], folders: list[Path]) -> list[Share]:
+def _follow(processes: list[MeasuredProcess], settings: list[Settings]) -> list[Share]:
     """Watch them to their ends; what each did from its first commit on."""
-    before: dict[int, tuple[float, int]] = {}
+    before: list[tuple[float, int] | None] = [None] * len(processes)
     deadline = time.monotonic() + TIMEOUT_S
     while any(process.ended() is None for process in processes):
         if time.monotonic() > deadline:
             raise ProcessError(f"the backlog was not drained within {TIMEOUT_S:.0f} s")
-        for number, (process, folder) in enumerate(zip(processes, folders, strict=True)):
-            if number not in before and process.ended() is None and (rows := _vitals(_status(folder)).get("rows", 0)):
-                before[number] = (cpu_seconds(process.pid), rows)
+        for at, process in enumerate(processes):
+            rows = _vitals(_tables(settings[at])).get("rows", 0)
+            if before[at] is None and rows and process.ended() is None:
+                before[at] = cpu_seconds(process.pid), rows
         time.sleep(POLL_S)
-    return [
-        _share(process, folder, before.get(at))
-        for at, (process, folder) in enumerate(zip(processes, folders, strict=True))
-    ]
+    return [_share(*each) for each in zip(processes, map(_tables, settings), before, strict=True)]
 
 
-def _share(process: MeasuredProcess, folder: Path, before: tuple[float, int] | None) -> Share:
+def _share(process: MeasuredProcess, tables: dict[str, Any], before: tuple[float, int] | None) -> Share:
     usage = process.wait(0)
     if usage.exit_code or before is None:
         raise ProcessError(f"a stream ended with code {usage.exit_code} or committed nothing\n{tail(process.log)}")
-    tables = _status(folder)["lake"]["tables"].values()
     return Share(
         cpu_s=usage.cpu_s - before[0],
-        rows=_vitals(_status(folder))["rows"] - before[1],
-        commits=sum(table["commits"] for table in tables),
-        extra_attempts=sum(table["extra_attempts"] for table in tables),
+        rows=_vitals(tables)["rows"] - before[1],
+        commits=sum(table["commits"] for table in tables.values()),
+        extra_attempts=sum(table["extra_attempts"] for table in tables.values()),
     )
 
 
-def _status(home: Path) -> dict[str, Any]:
+def _tables(settings: Settings) -> dict[str, Any]:
+    """What the stream last said of its tables; empty before its first word."""
     try:
-        return json.loads((home / "run" / "stream.json").read_text())
+        said = json.loads((settings.home / "run" / "stream.json").read_text())
     except FileNotFoundError:
         return {}
+    return (said.get("lake") or {}).get("tables") or {}
 
 
-def _vitals(status: dict[str, Any]) -> dict[str, Any]:
-    return ((status.get("lake") or {}).get("tables") or {}).get("vitals") or {}
+def _vitals(tables: dict[str, Any]) -> dict[str, Any]:
+    return tables.get("vitals") or {}
 
 
 def cost(shares: list[Share]) -> float:
@@ -150,11 +146,9 @@ def _report(messages: int, runs: list[tuple[list[Share], list[Share]]]) -> Repor
     ratios = Spread.of([cost(two) / cost(one) for one, two in runs])
     both = [share for _, two in runs for share in two]
     commits, extra = sum(share.commits for share in both), sum(share.extra_attempts for share in both)
-    rows = [
-        (f"{name} {nth}", cost(shares), *_counts(shares))
-        for nth, run in enumerate(runs, 1)
-        for name, shares in zip(("one process", "two processes"), run, strict=True)
-    ]
+    rows = []
+    for nth, (one, two) in enumerate(runs, start=1):
+        rows += [(f"one process {nth}", *_row(one)), (f"two processes {nth}", *_row(two))]
     return Report(
         name="two",
         title=f"two processes / one, CPU a row: {ratios}; {extra} of {commits} commits needed a further attempt",
@@ -175,6 +169,7 @@ def _report(messages: int, runs: list[tuple[list[Share], list[Share]]]) -> Repor
     )
 
 
-def _counts(shares: list[Share]) -> tuple[int, int, str]:
+def _row(shares: list[Share]) -> tuple[float, int, int, str]:
     each = " + ".join(f"{share.rows:,}" for share in shares)
-    return sum(share.commits for share in shares), sum(share.extra_attempts for share in shares), each
+    commits, extra = sum(share.commits for share in shares), sum(share.extra_attempts for share in shares)
+    return cost(shares), commits, extra, each

@@ -43,7 +43,7 @@ class Sample:
 
 
 def measure(seconds: float, progress: Progress) -> Report:
-    """Raises `ProcessError` where a part fails, the lag does not go back, or the tables are not what the ledger says."""
+    """Raises `ProcessError` where a part fails, the lag stays, or the tables are not what the ledger says."""
     with surroundings(progress) as around, Deployment(around.settings("soak")) as deployment:
         deployment.keep_producers_codec([VITALS])
         soak = _Soak(deployment, {"broker": around.broker.pid, "store": around.store.pid}, progress)
@@ -148,8 +148,8 @@ def _report(seconds: float, soak: _Soak, sent: dict[str, Any], found: dict[str, 
     return Report(
         name="p10",
         title=f"soak: {kills} kills, nothing lost or doubled; lag 0 again after {recovered or 'no kill'} s",
-        data=f"a ward of 2,000 patients, {RATE:,.0f} messages/s for {seconds:g} s (seed {SEED}); the stream killed every "
-        f"{KILL_EVERY_S:g} s and started again",
+        data=f"a ward of 2,000 patients, {RATE:,.0f} messages/s for {seconds:g} s (seed {SEED}); the stream killed "
+        f"every {KILL_EVERY_S:g} s and started again",
         columns=("part", "MiB a minute", "peak MiB"),
         rows=rows,
         figures={

@@ -44,13 +44,9 @@ def measure(rounds: int, progress: Progress) -> Report:
             ("`wardstream --help`, s", wall.least, wall.median, wall.most, HELPS),
             ("`wardstream --help`, CPU-s", cpu.least, cpu.median, cpu.most, HELPS),
         ),
-        figures={
-            "first_alert_s": alerts,
-            "help_s": [wall for wall, _ in helps],
-            "help_cpu_s": [cpu for _, cpu in helps],
-        },
+        figures={"first_alert_s": alerts, "help_s": wall.each, "help_cpu_s": cpu.each},
         remarks=(
-            "the first alert's time contains the start of broker, store, stream and Dagster, and the ward's own play",
+            "the first alert's time contains the start of broker, store, stream and Dagster, and the ward's play",
         ),
     )
 
