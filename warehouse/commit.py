@@ -46,6 +46,7 @@ from warehouse.snapshots import (
     FilesGoneError,
     Head,
     LiveFile,
+    SweepOvertakenError,
     line_of,
     said_in_line,
     vector_of,
@@ -64,6 +65,7 @@ __all__ = [
     "PartitionAddedError",
     "RowsError",
     "StoreUnavailableError",
+    "SweepOvertakenError",
     "TableChangedError",
     "VectorMissingError",
 ]
@@ -75,7 +77,15 @@ class OutcomeUnknownError(Exception):
     """Whether a commit without positions landed cannot be told: the snapshots that would show it are gone."""
 
 
-LASTING = (OffsetsError, RowsError, TableChangedError, OutcomeUnknownError, FilesChangedError, FilesGoneError)
+LASTING = (
+    OffsetsError,
+    RowsError,
+    TableChangedError,
+    OutcomeUnknownError,
+    FilesChangedError,
+    FilesGoneError,
+    SweepOvertakenError,
+)
 """What waiting does not cure."""
 
 
@@ -243,14 +253,15 @@ class FencedTable:
         """
         return _carrying(self._land(Recording(self._session, self._writer, rows, said).plan))
 
-    def sweep_fence(self, sweep: str) -> Head:
+    def sweep_fence(self, sweep: str, before: str | None) -> Head:
         """Change the head in such a way that nothing which was staged before can become part of the table any more.
 
         An empty snapshot, and beside it the sweep's name as a property of the table: who staged files under another
-        name stages anew (`StagedFiles.fits`). Does nothing where the table has this name already. Returns the head
-        that has it. Raises `ValueError` for a table without a snapshot, `TableChangedError`, `StoreUnavailableError`.
+        name stages anew (`StagedFiles.fits`). Does nothing where the table has this name already. `before`: the name
+        it had when this sweep was prepared. Returns the head that has it. Raises `SweepOvertakenError` where it has a
+        third one, `ValueError` for a table without a snapshot, `TableChangedError`, `StoreUnavailableError`.
         """
-        return self._land(SweepFence(self._writer, sweep).plan).head
+        return self._land(SweepFence(self._writer, sweep, before).plan).head
 
     def cluster_manifests(self, said: Mapping[str, str]) -> CommitReceipt:
         """Write the head's manifests as few, each of days that lie together; no file comes or goes. Raises

@@ -32,6 +32,7 @@ from warehouse.snapshots import (
     OFFSETS,
     ROWS,
     SOURCES,
+    UPKEEP,
     WRITER,
     Draft,
     FilesChangedError,
@@ -39,6 +40,7 @@ from warehouse.snapshots import (
     Head,
     Leaving,
     LiveFile,
+    SweepOvertakenError,
     live_files,
     said_in_line,
     vector_of,
@@ -188,8 +190,9 @@ class Recording:
 class SweepFence:
     """A head of its own for a sweep, and the sweep's name in the table's properties."""
 
-    def __init__(self, writer: str, sweep: str) -> None:
-        self._sweep, self._said = sweep, {ROWS: "0", WRITER: writer}
+    def __init__(self, writer: str, sweep: str, before: str | None) -> None:
+        self._sweep, self._before = sweep, before
+        self._said = {UPKEEP: "sweep", ROWS: "0", WRITER: writer}
 
     def plan(self, head: Head) -> Draft | None:
         """The empty append; None where the table has this sweep's name."""
@@ -197,8 +200,11 @@ class SweepFence:
             raise StaleHead
         if head.snapshot is None:
             raise ValueError(f"table {'.'.join(head.table.name())} has no snapshot: nothing of it can be swept")
-        if head.metadata.properties.get(SWEEP) == self._sweep:
+        known = head.metadata.properties.get(SWEEP)
+        if known == self._sweep:
             return None
+        if known != self._before:
+            raise SweepOvertakenError(f"table {'.'.join(head.table.name())}: another sweep came first")
         return Draft({**self._said, **_carried(head)}, properties={SWEEP: self._sweep})
 
 

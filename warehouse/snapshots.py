@@ -73,6 +73,10 @@ class FilesChangedError(Exception):
     """Files that were to be replaced are not all in the table any more: somebody else replaced them first."""
 
 
+class SweepOvertakenError(Exception):
+    """Another sweep put its fence before ours: what ours was about is its to look at."""
+
+
 class FilesGoneError(Exception):
     """Objects of files that were to come back are swept, or are being swept."""
 
@@ -153,15 +157,20 @@ def manifests_of(table: Table) -> tuple[ManifestFile, ...]:
     if snapshot is None:
         return ()
     manifests = tuple(snapshot.manifests(table.io))
-    files = sum(_live_files(manifest) for manifest in manifests if manifest.content == ManifestContent.DATA)
-    if files < int(_said(snapshot, TOTAL_FILES) or 0):
-        raise EOFError(f"{files} of {_said(snapshot, TOTAL_FILES)} data files are named")
+    files = sum(live_count(manifest) for manifest in manifests if manifest.content == ManifestContent.DATA)
+    if files < total_files(snapshot):
+        raise EOFError(f"{files} of {total_files(snapshot)} data files are named")
     return manifests
+
+
+def total_files(snapshot: Snapshot) -> int:
+    """How many data files a snapshot says it has; 0 where it does not say."""
+    return int(_said(snapshot, TOTAL_FILES) or 0)
 
 
 def live_files(head: Head, io: SinglePutFileIO) -> list[LiveFile]:
     """Every data file of the head. Raises `StoreUnavailableError` where a manifest came incomplete."""
-    reads = ExecutorFactory.get_or_create().map(lambda m: _entries_of(m, io), head.manifests)
+    reads = ExecutorFactory.get_or_create().map(lambda m: entries_of(m, io), head.manifests)
     return [LiveFile(entry.data_file, entry.sequence_number or 0) for read in reads for entry in read]
 
 
@@ -331,7 +340,7 @@ class _Writing:
         for size in MERGE_TIERS:
             small = [manifest for manifest in manifests if self._mergeable(manifest, size)]
             if len(small) >= MERGED_MANIFESTS:
-                reads = ExecutorFactory.get_or_create().map(lambda m: _entries_of(m, self._io), small)
+                reads = ExecutorFactory.get_or_create().map(lambda m: entries_of(m, self._io), small)
                 entries = [entry for read in reads for entry in read]
                 spec_id = self._table.metadata.default_spec_id
                 one = [self._manifest(spec_id, existing=entries)] if entries else []
@@ -339,15 +348,15 @@ class _Writing:
         return manifests
 
     def clustered(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        """All entries of data files by day, in manifests of at most `CLUSTERED_FILES`; those of other kinds or specs as
-        they are."""
+        """Entries of data files by day, in manifests of at most `CLUSTERED_FILES`; manifests that are as large already,
+        and those of other kinds or specs, as they are."""
         spec_id = self._table.metadata.default_spec_id
-        ours = [m for m in manifests if m.content == ManifestContent.DATA and m.partition_spec_id == spec_id]
-        reads = ExecutorFactory.get_or_create().map(lambda m: _entries_of(m, self._io), ours)
+        ours = [manifest for manifest in manifests if self._mergeable(manifest, CLUSTERED_FILES)]
+        reads = ExecutorFactory.get_or_create().map(lambda m: entries_of(m, self._io), ours)
         entries = sorted((entry for read in reads for entry in read), key=lambda e: _day_of(e.data_file) or 0)
         pieces = [entries[start : start + CLUSTERED_FILES] for start in range(0, len(entries), CLUSTERED_FILES)]
         written = [self._manifest(spec_id, existing=piece) for piece in pieces]
-        return [*written, *(manifest for manifest in manifests if manifest not in ours)]
+        return [*(manifest for manifest in manifests if manifest not in ours), *written]
 
     def _mergeable(self, manifest: ManifestFile, size: int) -> bool:
         """A data manifest of the current spec with fewer than `size` files, written before this snapshot."""
@@ -355,7 +364,7 @@ class _Writing:
             manifest.content == ManifestContent.DATA
             and manifest.partition_spec_id == self._table.metadata.default_spec_id
             and manifest.added_snapshot_id != self.snapshot_id
-            and _live_files(manifest) < size
+            and live_count(manifest) < size
         )
 
     def list_of(self, manifests: list[ManifestFile], sequence: int) -> str:
@@ -380,11 +389,12 @@ class _Writing:
         for manifest in concerned:
             if manifest.partition_spec_id != self._table.metadata.default_spec_id:
                 raise ValueError(f"manifest {manifest.manifest_path} was written under another partition spec")
-        read = dict(zip(concerned, ExecutorFactory.get_or_create().map(self._entries, concerned), strict=True))
-        yield from ((manifest, read.get(manifest, [])) for manifest in self._manifests)
+        reads = ExecutorFactory.get_or_create().map(self._entries, concerned)
+        read = {manifest.manifest_path: entries for manifest, entries in zip(concerned, reads, strict=True)}
+        yield from ((manifest, read.get(manifest.manifest_path, [])) for manifest in self._manifests)
 
     def _entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
-        return _entries_of(manifest, self._io)
+        return entries_of(manifest, self._io)
 
     def _manifest(self, spec_id: int, **entries: list[ManifestEntry]) -> ManifestFile:
         output = _InMemory(self._location(f"{self._name}-m{self._written}.avro"))
@@ -450,19 +460,20 @@ def _write_entries(
         writer.delete(entry)
 
 
-def _live_files(manifest: ManifestFile) -> int:
+def live_count(manifest: ManifestFile) -> int:
+    """How many live files a manifest says it names."""
     return (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
 
 
-def _entries_of(manifest: ManifestFile, io: SinglePutFileIO) -> list[ManifestEntry]:
+def entries_of(manifest: ManifestFile, io: SinglePutFileIO) -> list[ManifestEntry]:
     """The live entries of a manifest, all of them. Raises `StoreUnavailableError` if fewer came than it has."""
     try:
         entries = manifest.fetch_manifest_entry(io)
     except TORN as error:
         raise StoreUnavailableError(f"manifest {manifest.manifest_path} came incomplete") from error
-    if len(entries) < _live_files(manifest):
+    if len(entries) < live_count(manifest):
         raise StoreUnavailableError(
-            f"manifest {manifest.manifest_path} came with {len(entries)} of {_live_files(manifest)} entries"
+            f"manifest {manifest.manifest_path} came with {len(entries)} of {live_count(manifest)} entries"
         )
     return entries
 

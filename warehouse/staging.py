@@ -54,7 +54,7 @@ class StagedFiles:
     files: tuple[DataFile, ...]
     schema_id: int
     spec_id: int
-    sweep: str | None = None
+    sweep: str | None
 
     @property
     def rows(self) -> int:

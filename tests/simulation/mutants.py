@@ -146,7 +146,7 @@ def with_half_a_file_believed(world: World) -> StandIns:
 
     return [
         (table_session, "manifests_of", some),
-        (snapshots, "_entries_of", lambda manifest, io: manifest.fetch_manifest_entry(io)),
+        (snapshots, "entries_of", lambda manifest, io: manifest.fetch_manifest_entry(io)),
     ]
 
 

@@ -59,6 +59,7 @@ CONTRACT = SimpleNamespace(
     deduplication=SimpleNamespace(column="event_id", max_ids=MAX_IDS, horizon_seconds=HORIZON_S),
     tables=TABLES,
     topic=SimpleNamespace(key_system=None),
+    keep_raw=False,
 )
 
 NO_POISON: Any = SimpleNamespace(apart=lambda batch: [batch], is_convicted=lambda batch: False)
