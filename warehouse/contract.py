@@ -574,7 +574,7 @@ def _check_sources(entry: Place, table: TableContract, message: tuple[Column, ..
             raise entry.refuse(f"a table fed by a topic has the required column {wanting[0]}", "properties")
     elif not table.sources:
         raise entry.refuse(
-            "say what the table is made of: topics, kept, tables, or table names", "customProperties.sources"
+            "say what the table is made of: topics, kept, tables, acts, or table names", "customProperties.sources"
         )
 
 
@@ -608,6 +608,8 @@ def _connected_table(
         return replace(table, fed_by=tuple(other.name for other in streams if other.topic))
     if table.sources == ("kept",):
         return replace(table, fed_by=tuple(other.name for other in streams if other.topic and other.keep_raw))
+    if table.sources == ("acts",):
+        return table
     tables = {other.name: other for owner in streams for other in owner.tables}
     if table.sources == ("tables",):
         return replace(table, derived_from=tuple(name for name, other in tables.items() if other.quality))

@@ -7,13 +7,13 @@ Does not hold: what a single topic or table may become (topics.py, warehouse/evo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
 
 from infra.planning.topics import BrokerUnreachableError, ObservedTopic, TopicChange, Topics, plan_groups, plan_topic
 from warehouse.catalog import TableMismatchError, create_table, table_lock
-from warehouse.contract import Contracts, load_contracts
+from warehouse.contract import Contracts, TopicContract, load_contracts
 from warehouse.evolution import Change, EvolutionError, ObservedTable, Refusal, evolve, observe_table, plan_table
 from warehouse.opened_lake import LakeUnreachableError, opened_lake
 from warehouse.settings import Settings
@@ -80,8 +80,7 @@ def observe(settings: Settings, contracts: Contracts) -> Observed:
 def plan_contracts(settings: Settings, contracts: Contracts, observed: Observed) -> ContractsPlan:
     """What leads from the observed to the declared. Pure."""
     topics, tables, refusals = [], [], plan_groups(contracts.topics())
-    for topic in contracts.topics():
-        name = settings.topic(topic.stream)
+    for name, topic in _declared(settings, contracts).items():
         topic_changes, refused = plan_topic(name, topic, observed.topics.get(name))
         topics += topic_changes
         refusals += refused
@@ -128,10 +127,15 @@ def apply(
     return ContractsReceipt(tuple(_lines(wanted)))
 
 
+def _declared(settings: Settings, contracts: Contracts) -> dict[str, TopicContract]:
+    """Full name -> the topic, with tiered storage where the site has it."""
+    return {settings.topic(topic.stream): replace(topic, tiered=settings.kafka_tiered) for topic in contracts.topics()}
+
+
 def _apply_topics(
     settings: Settings, contracts: Contracts, changes: tuple[TopicChange, ...], progress: Callable[[str], None]
 ) -> None:
-    declared = {settings.topic(topic.stream): topic for topic in contracts.topics()}
+    declared = _declared(settings, contracts)
     topics = Topics(settings)
     for name, group in _by(changes, lambda change: change.topic):
         if group[0].kind == "create":
