@@ -1,0 +1,93 @@
+"""What tests of upkeep share: a table of many small commits, an upkeep of it, and a look at what lies in the store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from tests.warehouse.fenced import TOPIC, contract, interval, new_table, readings
+from warehouse.catalog import create_table, open_catalog, table_lock
+from warehouse.commit import FencedTable
+from warehouse.contract import load_contracts
+from warehouse.settings import Settings
+from warehouse.upkeep.observed import named_objects, object_name
+from warehouse.upkeep.plan import UpkeepPolicy
+from warehouse.upkeep.run import Upkeep
+from warehouse.upkeep.sweep import FOLDERS, store_time
+
+HOUR = timedelta(hours=1)
+EAGER = UpkeepPolicy(kept_snapshots=2, manifests_beyond=1, least_objects=1)
+"""Everything that can be done is to be done."""
+
+
+def fenced(settings: Settings, name: str = "vitals", **options: Any) -> FencedTable:
+    """A committer as another process would open it."""
+    identifier = (settings.namespace, name)
+    return FencedTable(open_catalog(settings), identifier, writer=f"test-{uuid.uuid4().hex[:6]}", **options)
+
+
+def loaded(settings: Settings, name: str = "vitals") -> Table:
+    return open_catalog(settings).load_table((settings.namespace, name))
+
+
+def small_files(settings: Settings, commits: int = 6, rows: int = 10) -> FencedTable:
+    """`vitals` after so many commits of `rows` rows each; and an empty `duplicates` beside it."""
+    new_table(settings)
+    create_table(open_catalog(settings), settings.namespace, contract("duplicates"), table_lock(settings))
+    table = fenced(settings)
+    table.establish(TOPIC, {0: 0})
+    fenced(settings, "duplicates").establish(TOPIC, {0: 0})
+    for n in range(commits):
+        table.commit(readings(n * rows, (n + 1) * rows), [interval(n * rows, (n + 1) * rows)])
+    return table
+
+
+def upkeep(
+    settings: Settings,
+    policy: UpkeepPolicy = EAGER,
+    later: timedelta = timedelta(),
+    held: Iterable[str] = (),
+    progress: Callable[[str], None] = lambda step: None,
+) -> Upkeep:
+    """Upkeep of the lake, at the store's time and `later`."""
+    return Upkeep(
+        settings,
+        open_catalog(settings),
+        load_contracts(),
+        lambda table, now: held,
+        now=lambda table: store_time(table) + later,
+        policy=policy,
+        progress=progress,
+    )
+
+
+def objects(settings: Settings, name: str = "vitals") -> set[str]:
+    """Every object that lies in the table's folders, sweeps' own lists aside."""
+    table = loaded(settings, name)
+    listed = [table.io.listed(f"{table.location()}/{folder}") for folder in FOLDERS]
+    return {object_name(o.location) for part in listed for o in part.objects if "/upkeep/" not in o.location}
+
+
+def strays(settings: Settings, name: str = "vitals") -> set[str]:
+    """Objects that no snapshot names."""
+    return objects(settings, name) - named_objects(loaded(settings, name))
+
+
+def missing(settings: Settings, name: str = "vitals") -> set[str]:
+    """Objects that a snapshot names and that are not there."""
+    return named_objects(loaded(settings, name)) - objects(settings, name)
+
+
+def row_digest(settings: Settings, name: str = "vitals") -> list[tuple]:
+    """All rows, in an order of their own."""
+    rows: pa.Table = loaded(settings, name).scan().to_arrow()
+    columns = sorted(rows.column_names)
+    return sorted(zip(*(map(str, rows[column].to_pylist()) for column in columns), strict=True))
+
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
