@@ -81,6 +81,16 @@ def derive(settings: Settings, contracts: Contracts, name: str, days: Sequence[d
         return work.folded(days) if name in _FOLDS else work.day_by_day(days)
 
 
+def made_again(
+    settings: Settings, contracts: Contracts, name: str, days: Sequence[date]
+) -> Iterator[tuple[date, pa.Table, pa.Table] | str]:
+    """Each of `days` (UTC) as it stands and as it would be made now, and nothing written; a sentence for each day that
+    is refused."""
+    with Lake(settings) as lake:
+        work = _Derived(lake, contracts, contracts.table(name))
+        yield from work.folded_again(days) if name in _FOLDS else work.days_again(days)
+
+
 class _Derived:
     """One table's work in one session."""
 
@@ -101,17 +111,37 @@ class _Derived:
     def folded(self, days: Sequence[date]) -> Derivation:
         """All days at once: stays lie over several of them."""
         try:
-            head, events, touched = self._events(days)
+            head, made = self._folded(days)
         except DayNotReleasedError as error:
             return Derivation((), (str(error),))
+        sources = {self._table.derived_from[0]: head}
+        return Derivation(tuple(self._write(day, rows, sources, unless_same=True) for day, rows in made.items()), ())
+
+    def days_again(self, days: Sequence[date]) -> Iterator[tuple[date, pa.Table, pa.Table] | str]:
+        """Each day as it stands and as it would be made now."""
+        for day in days:
+            try:
+                made, _ = self._made(day)
+            except DayNotReleasedError as error:
+                yield str(error)
+            else:
+                yield day, self._standing(day), made
+
+    def folded_again(self, days: Sequence[date]) -> Iterator[tuple[date, pa.Table, pa.Table] | str]:
+        """The same of all days at once."""
+        try:
+            _, made = self._folded(days)
+        except DayNotReleasedError as error:
+            yield str(error)
+            return
+        none = arrow_schema(self._table).empty_table()
+        yield from ((day, self._standing(day), made.get(day, none)) for day in days)
+
+    def _folded(self, days: Sequence[date]) -> tuple[Head, dict[date, pa.Table]]:
+        head, events, touched = self._events(days)
         schema = arrow_schema(self._table)
         of_day = _by_day(_FOLDS[self._table.name](stays(events)), self._column)
-        sources = {self._table.derived_from[0]: head}
-        made = [
-            self._write(day, pa.Table.from_pylist(of_day.get(day, []), schema=schema), sources, unless_same=True)
-            for day in touched
-        ]
-        return Derivation(tuple(made), ())
+        return head, {day: pa.Table.from_pylist(of_day.get(day, []), schema=schema) for day in touched}
 
     def _events(self, days: Sequence[date]) -> tuple[Head, list[dict[str, Any]], tuple[date, ...]]:
         source = self._table.derived_from[0]
@@ -123,12 +153,17 @@ class _Derived:
         return head, found.events.to_pylist(), found.days
 
     def _one(self, day: date) -> DerivedDay:
+        rows, heads = self._made(day)
+        return self._write(day, rows, heads)
+
+    def _made(self, day: date) -> tuple[pa.Table, dict[str, Head]]:
+        """The day's rows as they are made now, and the heads that were read."""
         sources = tuple(self._sources(day))
         open_day(self._lake.session, day, sources)
         make = _FUNCTIONS.get(self._table.name, lambda lake, name: rolled_up(lake.session, name))
         schema = arrow_schema(self._table)
         rows = make(self._lake, self._table.name).select(schema.names).cast(schema)
-        return self._write(day, rows, {source.table.name: source.head for source in sources if source.head})
+        return rows, {source.table.name: source.head for source in sources if source.head}
 
     def _sources(self, day: date) -> Iterator[Source]:
         for place, name in enumerate(self._table.derived_from):
@@ -175,12 +210,16 @@ class _Derived:
 
     def _stands(self, day: date, rows: pa.Table) -> bool:
         """Whether the day holds these very rows."""
-        try:
-            there = day_rows(self._lake.session, self._lake.head(self._table.name), day, self._column)
-        except EmptyTableError:
-            return rows.num_rows == 0
         keys = [(name, "ascending") for name in self._table.primary_key]
-        return there.cast(rows.schema).sort_by(keys).equals(rows.sort_by(keys))
+        return self._standing(day).sort_by(keys).equals(rows.sort_by(keys))
+
+    def _standing(self, day: date) -> pa.Table:
+        """The day's rows as they are in the table."""
+        schema = arrow_schema(self._table)
+        try:
+            return day_rows(self._lake.session, self._lake.head(self._table.name), day, self._column).cast(schema)
+        except EmptyTableError:
+            return schema.empty_table()
 
 
 def _by_day(rows: list[dict[str, Any]], column: str) -> dict[date, list[dict[str, Any]]]:

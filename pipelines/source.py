@@ -111,6 +111,20 @@ def _topic_facts(settings, admin, consumer, stream: str, timeout_s: float) -> To
     return TopicFacts(stream, topic, str(described.topic_id), ranges)
 
 
+def offsets_at(settings: Settings, fact: TopicFacts, moment_ms: int, timeout_s: float = 10.0) -> dict[int, int]:
+    """Partition -> the first offset appended at or after a moment (milliseconds since 1970 UTC) that the broker still
+    has; the partition's end where there is none. Raises `BrokerUnavailableError`."""
+    consumer = Consumer(settings.kafka(**{"group.id": CONSUMER_GROUP}))
+    try:
+        asked = [TopicPartition(fact.topic, partition, max(0, moment_ms)) for partition in fact.ranges]
+        found = {place.partition: place.offset for place in consumer.offsets_for_times(asked, timeout=timeout_s)}
+    except KafkaException as error:
+        raise BrokerUnavailableError(f"broker {settings.kafka_bootstrap} does not tell offsets by time") from error
+    finally:
+        consumer.close()
+    return {p: found[p] if found.get(p, -1) >= 0 else high for p, (_, high) in fact.ranges.items()}
+
+
 def by_topic_id(facts: Mapping[str, TopicFacts], positions: Positions) -> dict[tuple[str, int], int]:
     """(topic id, partition) -> offset: positions as tables know them."""
     return {(facts[stream].topic_id, partition): offset for (stream, partition), offset in positions.items()}
