@@ -21,7 +21,7 @@ from warehouse.catalog import load_table
 from warehouse.commit import FencedTable
 from warehouse.contract import Contracts, TableContract
 from warehouse.settings import Settings
-from warehouse.snapshots import UPKEEP, FilesChangedError, LiveFile, SweepOvertakenError
+from warehouse.snapshots import UPKEEP, FilesChangedError, LiveFile, SweepOvertakenError, superseded
 from warehouse.upkeep import duplicates
 from warehouse.upkeep.compact import Compacted, compact
 from warehouse.upkeep.duplicates import Duplicates
@@ -149,8 +149,11 @@ class Upkeep:
         if done.plan.manifests:
             self.progress("cluster")
             fenced.cluster_manifests({UPKEEP: "manifests"})
-        if done.plan.expired:
-            expired = tuple(fenced.expire(done.plan.expired))
+        metadata = self._load(name).metadata
+        if leaving := superseded(metadata, self.policy.kept_snapshots):
+            # The plan's, and those that this run's own commits put behind it.
+            self.progress("expiry")
+            expired = tuple(fenced.expire(leaving))
         return replace(done, clustered=bool(done.plan.manifests), expired=expired)
 
     def _sweep(self, done: TableUpkeep, name: str) -> TableUpkeep:

@@ -21,7 +21,7 @@ from warehouse.upkeep.run import Upkeep
 from warehouse.upkeep.sweep import FOLDERS, store_time
 
 HOUR = timedelta(hours=1)
-EAGER = UpkeepPolicy(kept_snapshots=2, manifests_beyond=1, least_objects=1)
+EAGER = UpkeepPolicy(kept_snapshots=1, manifests_beyond=1, least_objects=1)
 """Everything that can be done is to be done."""
 
 

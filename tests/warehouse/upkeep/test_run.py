@@ -51,6 +51,9 @@ def test_what_another_room_holds_stays(store_lake: Settings) -> None:
     upkeep(store_lake).run("vitals")
     upkeep(store_lake, later=HOUR * 1.1, held=old).run("vitals")
     assert all(loaded(store_lake).io.new_input(location).exists() for location in old)
+    upkeep(store_lake).run("vitals")
+    upkeep(store_lake, later=HOUR * 2.3).run("vitals")
+    assert not any(loaded(store_lake).io.new_input(location).exists() for location in old)
 
 
 def test_a_table_that_is_well_kept_is_left_alone(store_lake: Settings) -> None:
