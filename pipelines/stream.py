@@ -16,7 +16,10 @@ import sys
 import threading
 import time
 
-import pipelines.lean_beam  # noqa: F401  (before anything of Beam)
+from pipelines.lean_beam import hide_data_frames  # before anything of Beam
+
+if __name__ == "__main__":
+    hide_data_frames()  # only where the stream is the whole process: others may want them
 
 # isort: split
 import apache_beam as beam
