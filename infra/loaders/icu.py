@@ -58,11 +58,17 @@ def read_record(header: Path) -> Record:
     if len(files) != 1 or any(specification[1] != "16" for specification in specifications):
         raise ValueError(f"{header}: only records with one data file of format 16 are read")
     samples = np.fromfile(existing(header.parent / files.pop(), "its data file"), "<i2").reshape(-1, int(signals))
-    gains = np.array([float(specification[2].split("/")[0].split("(")[0]) for specification in specifications])
-    zeros = np.array([float(specification[4]) for specification in specifications])
-    values = np.where(samples == INVALID, np.nan, (samples - zeros) / gains)
+    scales = np.array([_scale(specification) for specification in specifications])
+    values = np.where(samples == INVALID, np.nan, (samples - scales[:, 1]) / scales[:, 0])
     period_ms = 1000 / float(frequency.split("/")[0])
     return Record(tuple(specification[8] for specification in specifications), period_ms, values)
+
+
+def _scale(specification: list[str]) -> tuple[float, float]:
+    """(gain, baseline) of a signal's line: `gain(baseline)/units`, the baseline in brackets only where it is not the
+    ADC's zero, two fields further on."""
+    gain, _, baseline = specification[2].split("/")[0].rstrip(")").partition("(")
+    return float(gain), float(baseline or specification[4])
 
 
 def load(path: Path, end_ms: int, stays: int | None = None) -> Loaded:

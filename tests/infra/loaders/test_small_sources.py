@@ -76,6 +76,13 @@ def test_zeros_of_a_monitor_are_sent_and_invalid_samples_are_not(tmp_path: Path)
     assert (loaded.rows, loaded.mapped, dict(loaded.not_sent)) == (6, 4, {"invalid": 1})
 
 
+def test_a_baseline_that_the_header_names_counts_before_the_adc_s_zero(tmp_path: Path) -> None:
+    header = record(tmp_path)
+    header.write_text(header.read_text().replace("10/pm", "10(-35)/pm"))
+
+    assert [one["value"] for one in said(icu.load(header, END_MS)) if one["code"] == "9279-1"] == [20.0]
+
+
 def test_another_format_of_record_is_refused(tmp_path: Path) -> None:
     header = record(tmp_path)
     header.write_text(header.read_text().replace("r.dat 16 10/bpm", "r.dat 212 10/bpm"))
