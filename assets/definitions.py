@@ -1,19 +1,22 @@
 """Everything Dagster knows: the module `workspace.yaml` loads.
 
-Holds: which tables have a gate and which are derived, as the contracts have it, and the list of all assets, sensors and
-resources.
+Holds: which tables have a gate and which are derived or can be replayed, as the contracts have it, and the list of all
+assets, sensors and resources.
 Does not hold: any of their behaviour.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import dagster as dg
 
 from assets.derived import derived_asset
 from assets.monitoring import observation_sensor
 from assets.quality import gate_asset
+from assets.replay_check import replay_asset
 from assets.schedules import automation
 from assets.streams import table_spec, topic_spec
 from warehouse.contract import Contracts, load_contracts
@@ -35,6 +38,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             *(topic_spec(stream, topic) for stream, topic in topics),
             *(table_spec(table, contracts, gates) for table in observed),
             *made,
+            *_replays(contracts),
         ],
         sensors=[
             observation_sensor([stream.name for stream, _ in topics], observed, contracts),
@@ -47,13 +51,25 @@ def definitions(settings: Settings) -> dg.Definitions:
 
 def _made(contracts: Contracts, gates: list[str]) -> list[dg.AssetsDefinition]:
     """What Dagster itself makes: verdicts and derived tables."""
-    with warnings.catch_warnings():
-        for message in EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+    with _expected_warnings():
         return [
             *(gate_asset(name, contracts) for name in gates),
             *(derived_asset(table, contracts, gates) for table in contracts.tables() if table.derived),
         ]
+
+
+def _replays(contracts: Contracts) -> list[dg.AssetsDefinition]:
+    """The replays of the tables that messages can be worked into again; only people ask for them."""
+    with _expected_warnings():
+        return [replay_asset(table, contracts) for table in contracts.tables() if table.positioned and table.daily]
+
+
+@contextmanager
+def _expected_warnings() -> Generator[None]:
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 defs = definitions(Settings.from_environment())

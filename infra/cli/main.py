@@ -45,6 +45,8 @@ app.add_typer(contracts_app, name="contracts")
 app.add_typer(rejects_app, name="rejects")
 catalog_app = _commands("Whether a catalog and its store can be trusted.")
 app.add_typer(catalog_app, name="catalog")
+upkeep_app = _commands("How well kept the tables are, and keeping them.")
+app.add_typer(upkeep_app, name="upkeep")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -275,7 +277,9 @@ def rejects_replay(
 
 @app.command()
 def replay(
-    source: Annotated[str, typer.Argument(help="A file of JSON lines, public data (--as), or a topic (--into).")],
+    source: Annotated[
+        str | None, typer.Argument(help="A file of JSON lines, public data (--as), or a topic (--into).")
+    ] = None,
     as_source: Annotated[str | None, typer.Option("--as", help="physionet, mimic, cgm or icu.")] = None,
     into: Annotated[str | None, typer.Option(help="The stream that the messages of a topic go into.")] = None,
     unread: Annotated[bool, typer.Option("--unread", help="Of a topic, only what the lake has not read.")] = False,
@@ -283,14 +287,30 @@ def replay(
     rate: Annotated[float | None, typer.Option(min=0.001, help="Most messages a second.")] = None,
     speed: Annotated[float | None, typer.Option(min=0.001, help="Seconds of public data a second.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="A new file that keeps what was sent, for the oracle.")] = None,
+    check: Annotated[
+        str | None, typer.Option(help="Make days of this table again and compare; nothing is sent.")
+    ] = None,
+    days: Annotated[str | None, typer.Option(help="With --check: 2026-11-20, or 2026-11-20..2026-11-21 (UTC).")] = None,
+    read: Annotated[str, typer.Option("--from", help="With --check: kafka, raw (kept messages), or auto.")] = "auto",
+    swap: Annotated[bool, typer.Option("--swap", help="With --check: put the days made again in their place.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="With --check: why sealed values are opened, for the audit.")
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send messages of a file, public data or a topic to the streams.
+    """Send messages of a file, public data or a topic; check a table.
 
     As fast as it goes, but for --rate and --speed. A line of a file is {"stream": …, "key": …, "value": …}. A topic is
     read from its beginning to its present end; rows of it that the lake has already would be there twice: --unread.
+
+    With --check TABLE --days … messages are worked again by the same steps and compared with the table. Exit code 0
+    equal, 1 different, 2 not checkable.
     """
+    if check is not None:
+        raise typer.Exit(_replay_check(check, days, read, swap, reason, dry_run, as_json))
+    if source is None or swap or days is not None:
+        raise typer.BadParameter("name a source to send, or a table to check: --check TABLE --days 2026-11-20")
     from infra.cli import replay as replaying
 
     code = replaying.replay(
@@ -307,6 +327,65 @@ def replay(
         as_json=as_json,
     )
     raise typer.Exit(code)
+
+
+def _replay_check(
+    table: str, days: str | None, read: str, swap: bool, reason: str | None, dry_run: bool, as_json: bool
+) -> int:
+    from infra.cli import replay_check
+
+    if read not in ("auto", "kafka", "raw"):
+        raise typer.BadParameter("auto, kafka or raw", param_hint="--from")
+    try:
+        chosen = replay_check.days_of(days or "")
+    except replay_check.DaysError as error:
+        raise typer.BadParameter(str(error), param_hint="--days") from None
+    return replay_check.check(
+        settings(), table, chosen, source=read, swap=swap, reason=reason, dry_run=dry_run, as_json=as_json
+    )
+
+
+@upkeep_app.command("status")
+def upkeep_status(as_json: AsJson = False) -> None:
+    """Each table's health from 0 to 1, and why. Exit code 1 where upkeep is due."""
+    from infra.cli import upkeep
+
+    raise typer.Exit(upkeep.status(settings(), as_json=as_json))
+
+
+@upkeep_app.command("plan")
+def upkeep_plan(table: Annotated[str, typer.Argument(help="The table, e.g. vitals.")], as_json: AsJson = False) -> None:
+    """What a run would do to a table, and which objects nobody names."""
+    from infra.cli import upkeep
+
+    raise typer.Exit(upkeep.plan(settings(), table, as_json=as_json))
+
+
+@upkeep_app.command("run")
+def upkeep_run(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables; all if none is named.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Join small files, let old snapshots go, delete what nobody names.
+
+    Objects are deleted an hour after they were first found, by a later run. To be repeated at will, also after a kill.
+    """
+    from infra.cli import upkeep
+
+    raise typer.Exit(upkeep.run(settings(), tables or (), dry_run=dry_run, as_json=as_json))
+
+
+@upkeep_app.command("store")
+def upkeep_store(
+    days_of_logs: Annotated[int, typer.Option(min=0, help="Days of the store's own log that stay.")] = 1,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Free what was deleted in the embedded store, and purge its own logs."""
+    from infra.cli import upkeep
+
+    raise typer.Exit(upkeep.store(settings(), days_of_logs=days_of_logs, dry_run=dry_run, as_json=as_json))
 
 
 @catalog_app.callback()
