@@ -106,6 +106,13 @@ class SqliteVault:
         owner = f"{_DAY}{day.isoformat()}"
         return self._keys({owner}).get(owner)
 
+    def reject_key_days(self) -> list[date]:
+        """The days (UTC) that have a key of rejects, oldest first."""
+        query = "SELECT owner FROM data_keys WHERE owner >= ? AND owner < ? ORDER BY owner"
+        with self._lock, _answering():
+            rows = self._database.execute(query, (_DAY, _DAY.replace(":", ";"))).fetchall()
+        return [date.fromisoformat(owner.removeprefix(_DAY)) for (owner,) in rows]
+
     def destroy(self, token: str) -> None:
         """Destroy the data key of `token` for good. Doing it again is harmless; no new key is ever made for it.
 

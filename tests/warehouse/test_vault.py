@@ -251,3 +251,13 @@ def test_processes_that_open_a_new_vault_at_once_get_the_same_keys(uri):
     for process in processes:
         process.join()
     assert len(set(answers)) == 1
+
+
+def test_days_with_a_reject_key_are_told_and_no_person_is(opened):
+    vault = opened()
+    vault.data_keys(["a", "z"])
+    for day in (DAY, date(2024, 2, 29)):
+        vault.reject_key(day)
+    assert vault.reject_key_days() == [date(2024, 2, 29), DAY]
+    vault.destroy_reject_key(DAY)
+    assert vault.reject_key_days() == [date(2024, 2, 29)]

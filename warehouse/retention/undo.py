@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -26,8 +26,9 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
-from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
+from warehouse.object_store import StoreUnavailableError
 from warehouse.snapshots import LiveFile
+from warehouse.table_session import store_of
 
 FOLDER = "data/retention"
 FORMAT = 1
@@ -48,12 +49,13 @@ class UndoRecord:
     """One act as it was about to be done.
 
     Attributes:
-        receipt: its id. act: `gone` or `cool`.
+        receipt: its id. act: `cool`, `warm` or `remove`.
         table_uuid: of the very table; a table made anew under the name gets nothing back from it.
         at: when it was written down. until: the end of the undo window. Both aware.
-        head_sequence: sequence number of the head that the act was planned on.
         files: what leaves the table, as it stands in it, or for a table without days the leaving rows staged apart.
-        copies: path -> its copy in the cold, for `cool`; empty otherwise.
+        copies: path -> its copy, for `cool` and `warm`; empty otherwise.
+        told: what the receipts will say of each day: day, rows, bytes, files, retention_class, reason.
+        acted_by: the process.
         replaced: for a table without days: paths of the files that were rewritten without the leaving rows.
     """
 
@@ -62,9 +64,10 @@ class UndoRecord:
     table_uuid: str
     at: datetime
     until: datetime
-    head_sequence: int
     files: tuple[LiveFile, ...]
     copies: Mapping[str, str]
+    told: tuple[Mapping[str, Any], ...]
+    acted_by: str
     replaced: tuple[str, ...] = ()
 
     @property
@@ -86,6 +89,13 @@ def held_paths(table: Table, now: datetime) -> frozenset[str]:
             held |= {live.file.file_path for live in record.files}
             held |= set(record.copies.values())
     return frozenset(held)
+
+
+def moved(file: DataFile, path: str) -> DataFile:
+    """The same file under another path: nothing else of its manifest entry changes."""
+    copy = DataFile(*(path if value is file.file_path else value for value in file._data))
+    copy.spec_id = file.spec_id
+    return copy
 
 
 def records_of(table: Table) -> list[UndoRecord]:
@@ -128,8 +138,9 @@ def encode_record(record: UndoRecord) -> bytes:
         "table_uuid": record.table_uuid,
         "at": record.at.isoformat(),
         "until": record.until.isoformat(),
-        "head_sequence": record.head_sequence,
         "replaced": list(record.replaced),
+        "told": [{**each, "day": each["day"].isoformat()} for each in record.told],
+        "acted_by": record.acted_by,
     }
     files = [live.file for live in record.files]
     rows = pa.table(
@@ -160,20 +171,14 @@ def decode_record(data: bytes, name: str) -> UndoRecord:
             table_uuid=said["table_uuid"],
             at=datetime.fromisoformat(said["at"]),
             until=datetime.fromisoformat(said["until"]),
-            head_sequence=said["head_sequence"],
             files=tuple(_file_from_json(json.loads(entry)) for entry in rows["entry"].to_pylist()),
             copies={path: copy for path, copy in zip(paths, copies, strict=True) if copy},
+            told=tuple({**each, "day": date.fromisoformat(each["day"])} for each in said["told"]),
+            acted_by=said["acted_by"],
             replaced=tuple(said["replaced"]),
         )
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RecordError(f"{name} is no whole record of retention ({type(error).__name__})") from None
-
-
-def store_of(table: Table) -> SinglePutFileIO:
-    """The table's store. Raises TypeError for a table that `open_catalog` did not give."""
-    if not isinstance(table.io, SinglePutFileIO):
-        raise TypeError(f"table {'.'.join(table.name())} was not loaded through `open_catalog`")
-    return table.io
 
 
 def listed_under(table: Table, folder: str) -> Iterable[str]:

@@ -20,12 +20,12 @@ from warehouse.retention.undo import (
     folder_of,
     held_paths,
     records_of,
-    store_of,
     write_record,
 )
 from warehouse.settings import Settings
 from warehouse.snapshots import Head, LiveFile, live_files, manifests_of
 from warehouse.staging import stage
+from warehouse.table_session import store_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LATER = NOW + timedelta(days=8)
@@ -50,13 +50,14 @@ def with_rows(settings: Settings, rows: int = 10) -> Table:
 def record_of(table: Table, receipt: str = "r1", **other: object) -> UndoRecord:
     said = {
         "receipt": receipt,
-        "act": "gone",
+        "act": "remove",
         "table_uuid": str(table.metadata.table_uuid),
         "at": NOW,
         "until": NOW + timedelta(days=7),
-        "head_sequence": table.metadata.last_sequence_number,
         "files": tuple(files_of(table)),
         "copies": {},
+        "told": ({"day": NOW.date(), "rows": 10, "reason": "it is old"},),
+        "acted_by": "test",
     }
     return UndoRecord(**(said | other))
 
