@@ -22,13 +22,14 @@ from warehouse.commit import FencedTable
 from warehouse.contract import Contracts, TableContract
 from warehouse.settings import Settings
 from warehouse.snapshots import UPKEEP, FilesChangedError, LiveFile, SweepOvertakenError, superseded
+from warehouse.sweep_objects import Unreferenced
 from warehouse.upkeep import duplicates
 from warehouse.upkeep.compact import Compacted, compact
 from warehouse.upkeep.duplicates import Duplicates
 from warehouse.upkeep.health import Health, health_of
 from warehouse.upkeep.observed import interrupted_sweep, last_mark, observe
 from warehouse.upkeep.plan import CompactionGroup, FileState, TableState, UpkeepPlan, UpkeepPolicy, plan_upkeep
-from warehouse.upkeep.sweep import SweepReceipt, mark, require_own_location, resume, store_time, sweep
+from warehouse.upkeep.sweep import SweepReceipt, look, mark, require_own_location, resume, store_time, sweep
 
 Progress = Callable[[str], None]
 Held = Callable[[Table, datetime], Iterable[str]]
@@ -89,6 +90,11 @@ class Upkeep:
     def plan(self, name: str) -> UpkeepPlan:
         """What `run` would do to a table now. Raises as `observe`."""
         return plan_upkeep(self.observe(name), self.policy, self.now(self._load(name)))
+
+    def look(self, name: str) -> tuple[Unreferenced, ...]:
+        """What no snapshot of a table names now and no other room holds. Raises as `observe`."""
+        table = self._load(name)
+        return look(table, self.held(table, self.now(table))).objects
 
     def run(self, name: str) -> TableUpkeep:
         """Do what there is to do. Raises as `observe`, and whatever a doer raises: then the rest waits for the next
