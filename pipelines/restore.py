@@ -1,6 +1,6 @@
 """What a starting stream must know, read from the lake: positions, identities, patients, alerts already decided.
 
-Holds: the order in which it is read, and the alerts that stand on Kafka behind their table.
+Holds: the order in which it is read, the alerts that stand on Kafka behind their table, and the admissions there.
 Does not hold: the questions asked of the tables (warehouse/history.py), nor the state itself (state.py).
 
 Everything is as of one vector. What lies at or above it is read from Kafka again and must meet the state as it was;
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.alerts.bedside import Bedsides
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.clinical.signals import INDEX as SCORED_CODES
 from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions
@@ -140,13 +141,27 @@ class Restorer:
         monitor.restore(readings, merged)
         return monitor, known
 
+    def bedsides(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Bedsides:
+        """Patients and beds as admissions below `starts` told them, as far back as Kafka keeps them: the lake holds no
+        identity to read them from."""
+        lows = {p: min(fact.ranges[p][0], start) for p, start in starts.items()}
+        known = Bedsides()
+        for rows in self._read(fact, lows, starts, stop):
+            known.take(rows)
+        return known
+
     def _tail(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Iterator[pa.Table]:
         """What stands on an alerts topic behind its table, decoded."""
-        steps = self._bound(fact.stream, FirstPositions(1, 0, self._token_key))  # repeats do no harm here
-        ends = {(fact.stream, p): high for p, (_, high) in fact.ranges.items()}
+        return self._read(fact, starts, {p: high for p, (_, high) in fact.ranges.items()}, stop)
+
+    def _read(
+        self, fact: TopicFacts, starts: dict[int, int], ends: dict[int, int], stop: threading.Event
+    ) -> Iterator[pa.Table]:
+        """The rows of a topic from `starts` to `ends` at least (partition -> offset), repeats among them."""
+        steps = self._bound(fact.stream, FirstPositions(1, 0, self._token_key))
         reader = PartitionReader(self._settings, {fact.stream: fact}, {(fact.stream, p): o for p, o in starts.items()})
         try:
-            while any(reader.positions[at] < end for at, end in ends.items()) and not stop.is_set():
+            while any(reader.positions[fact.stream, p] < end for p, end in ends.items()) and not stop.is_set():
                 yield from (steps.all(messages).rows for messages in reader.read(wait_s=0.5, linger_s=0.0))
         finally:
             reader.close()

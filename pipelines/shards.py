@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from pipelines.alerts.bedside import ADMISSIONS, Bedsides
 from pipelines.batch import MessageBatch
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.restore import SCORED_STREAM, KnownAlerts, Restorer, as_positions, owned_part
@@ -33,6 +34,7 @@ class ShardState:
         self.steps: dict[str, StreamSteps] = {}
         self.monitor: WardMonitor | None = None
         self.known_alerts = KnownAlerts(set())
+        self.bedsides = Bedsides()
         self._expected: Positions = dict(reader.positions)
         self.decided: Positions = dict(reader.positions)
 
@@ -81,6 +83,8 @@ class ShardOpener:
                 state.steps[stream] = restorer.steps(facts[stream], owned[stream])
             if self._settings.branches != "lake" and SCORED_STREAM in shard.streams:
                 state.monitor, state.known_alerts = restorer.monitor(facts, starts, owned[SCORED_STREAM], self._stop)
+                if ADMISSIONS in shard.streams:
+                    state.bedsides = restorer.bedsides(facts[ADMISSIONS], owned[ADMISSIONS], self._stop)
             restorer.confirm(facts)
         except BaseException:
             state.reader.close()

@@ -23,6 +23,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from pipelines.alert_producer import AlertProducer
+from pipelines.alerts.bedside import ADMISSIONS, Bedsides
 from pipelines.alerts.message import Alert, encode
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.catch_up import CatchUp
@@ -285,6 +286,8 @@ class ProcessState:
         state.expect(batch.messages)
         if state.monitor is not None and batch.messages.stream == SCORED_STREAM and batch.rows.num_rows:
             self._decide_and_send(state, state.monitor, batch)
+        if batch.messages.stream == ADMISSIONS:
+            state.bedsides.take(batch.rows)
         state.note_decided(batch.messages)
 
     def _decide_and_send(self, state: ShardState, monitor: WardMonitor, batch: StreamBatch) -> None:
@@ -293,12 +296,17 @@ class ProcessState:
         for stream, withheld in ((ALERTS, False), (WITHHELD, True)):
             due = [a for a in decided if bool(a.withheld_because) is withheld]
             new = [a for a in due if state.known_alerts.is_new(stream, a.alert_id)]
-            self._send(stream, new, batch.messages.topic_id, now)
+            self._send(stream, new, batch.messages.topic_id, now, state.bedsides)
 
-    def _send(self, stream: str, alerts: list[Alert], topic_id: str, processed_at: datetime) -> None:
+    def _send(
+        self, stream: str, alerts: list[Alert], topic_id: str, processed_at: datetime, bedsides: Bedsides
+    ) -> None:
         if alerts:
             alerted_at = datetime.now(UTC)
-            messages = [(alert.key, encode(alert, topic_id, processed_at, alerted_at)) for alert in alerts]
+            messages = [
+                (alert.key, encode(alert, topic_id, processed_at, alerted_at, bedsides.of(alert.patient_id)))
+                for alert in alerts
+            ]
             self.producer.send(self.settings.topic(stream), messages)
 
     def _record_alert_positions(self) -> None:

@@ -3,8 +3,8 @@
 Holds: the alert's fields, its id, and its JSON; the key of the message.
 Does not hold: when an alert is due (`policy.py`), the text of its reasons (`pipelines/clinical/`), the producer.
 
-Until admissions are streamed an alert names the patient by one identifier; that the second, the date of birth, is not
-known is said in `missing`.
+An alert names the patient by two identifiers. Where no admission told the second, the date of birth, or the bed, that
+is said in `missing`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-# What the contract has room for and no stream tells yet: the second identifier, and where to find the patient.
-UNKNOWN_OF_EVERY_PATIENT = ("birth_date", "bed")
+from pipelines.alerts.bedside import UNKNOWN, Bedside
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +84,18 @@ class Alert:
         return self.patient_id.encode()
 
 
-def encode(alert: Alert, topic_id: str, processed_at: datetime, alerted_at: datetime) -> bytes:
+def encode(
+    alert: Alert, topic_id: str, processed_at: datetime, alerted_at: datetime, bedside: Bedside = UNKNOWN
+) -> bytes:
     """The alert as JSON of the contract `clinical.alerts`.
 
     Args:
+        bedside: what admissions told of the patient until then.
         topic_id: Kafka's id of the topic the triggering reading came from.
         processed_at: when the stream had decided on it.
         alerted_at: when it is handed to the producer.
     """
+    of_patient = {"birth_date": bedside.birth_date, "bed": bedside.bed_in(alert.ward)}
     message = {
         "alert_id": alert.alert_id,
         "rule": alert.rule,
@@ -104,13 +107,13 @@ def encode(alert: Alert, topic_id: str, processed_at: datetime, alerted_at: date
         "value": alert.value,
         "score": alert.score,
         "score_is_lower_bound": alert.score_is_lower_bound,
-        "patient": {"patient_id": alert.patient_id, "birth_date": None},
+        "patient": {"patient_id": alert.patient_id, "birth_date": of_patient["birth_date"]},
         "subject_token": alert.subject_token,
         "ward": alert.ward,
-        "bed": None,
+        "bed": of_patient["bed"],
         "episode_start": _iso(alert.episode_start_ms),
         "reasons": alert.reasons,
-        "missing": [*alert.missing, *UNKNOWN_OF_EVERY_PATIENT],
+        "missing": [*alert.missing, *(name for name, value in of_patient.items() if value is None)],
         "times": _times(alert, processed_at, alerted_at),
         "expires_at": _iso(alert.expires_ms),
         "retracts": None,

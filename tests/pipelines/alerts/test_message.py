@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 
+from pipelines.alerts.bedside import UNKNOWN, Bedside
 from pipelines.alerts.message import Alert, encode
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.decode.json import JsonDecoder
@@ -40,8 +41,8 @@ ALERT = Alert(
 )
 
 
-def told(alert=ALERT):
-    return json.loads(encode(alert, "topic", MOMENT + timedelta(seconds=1), MOMENT + timedelta(seconds=1.004)))
+def told(alert=ALERT, bedside=UNKNOWN):
+    return json.loads(encode(alert, "topic", MOMENT + timedelta(seconds=1), MOMENT + timedelta(seconds=1.004), bedside))
 
 
 def paths(value, prefix=""):
@@ -90,7 +91,18 @@ def test_a_time_of_another_zone_is_told_in_utc():
     assert json.loads(encode(ALERT, "topic", elsewhere, elsewhere))["times"]["alerted"] == "2026-11-22T01:02:03.456Z"
 
 
-def test_the_patient_has_one_identifier_and_the_second_is_named_as_missing():
+def test_the_patient_has_two_identifiers_and_a_bed_where_admissions_told_them():
+    message = told(bedside=Bedside(date(1950, 2, 28), "ICU-2", "07"))
+    assert message["patient"] == {"patient_id": "P000123", "birth_date": "1950-02-28"}
+    assert (message["bed"], message["missing"]) == ("07", ["temperature"])
+
+
+def test_a_bed_of_another_ward_is_none():
+    message = told(bedside=Bedside(date(1950, 2, 28), "ICU-1", "07"))
+    assert (message["bed"], message["missing"]) == (None, ["temperature", "bed"])
+
+
+def test_a_second_identifier_that_nobody_told_is_named_as_missing():
     message = told()
     assert message["patient"] == {"patient_id": "P000123", "birth_date": None}
     assert message["missing"] == ["temperature", "birth_date", "bed"]
