@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from pipelines.deduplicate import FirstPositions, deduplicate
-from pipelines.lake_rows import duplicate_rows, reject_rows, table_rows
+from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows
 from pipelines.normalise import normalise
 from pipelines.validate import validate
 from tests.pipelines.messages import ALERTS, APPENDED_MS, KEY, VITALS, alert, decoded, reading
 from tests.warehouse.fake_keys import FakeKeys
-from warehouse.contract import load_contracts
-from warehouse.identity import RejectedMessage, subject_token, unseal_reject
+from warehouse.contract import FOLDER, load_contracts, read_contract
+from warehouse.identity import RejectedMessage, SealError, subject_token, unseal_message, unseal_reject
 from warehouse.tables import arrow_schema
 
 INGEST_US = 1_795_309_501_000_000
@@ -155,3 +155,38 @@ def test_a_batch_of_rejects_only_is_sealed_whole():
     rows = reject_rows(_done([b"{"] * 3000), FakeKeys(), REJECTS, INGEST_US)
     assert rows.num_rows == 3000
     assert len(set(rows["sealed_payload"].to_pylist())) == 3000
+
+
+# ------------------------------------------------------------------ messages as they came
+
+RAW = read_contract(FOLDER / "raw.messages.odcs.yaml").tables[0]
+KEEPING = replace(VITALS, keep_raw=True)
+
+
+def test_a_stream_that_keeps_its_messages_keeps_each_sealed_whatever_became_of_it():
+    values = [reading(event_id="a"), b"{", reading(event_id="a"), reading(event_id="c", patient_id="P000999")]
+    keys = [b"P000123", b"P000123", b"P000123", b"P000123"]
+    batch = _done(values, keys, KEEPING)
+    rows = raw_rows(batch, FakeKeys(), RAW, INGEST_US)
+
+    assert _plain(rows) == arrow_schema(RAW)
+    assert rows["kafka_offset"].to_pylist() == batch.messages.offsets.tolist()
+    opened = [
+        unseal_message(FakeKeys(), VITALS.name, row["sealed_message"], row["sealed_under"], row["subject_token"])
+        for row in rows.to_pylist()
+    ]
+    assert [(message.key, message.value) for message in opened] == list(zip(keys, batch.messages.values, strict=True))
+    assert all(batch.messages.values)
+    # of the last it is in doubt whose it is: nobody's key may seal it
+    assert rows["subject_token"].to_pylist() == [TOKEN, TOKEN, TOKEN, None]
+    assert rows["sealed_under"].to_pylist() == ["person", "person", "person", "day:2026-11-22"]
+
+
+def test_what_is_kept_as_it_came_does_not_open_as_a_reject():
+    row = raw_rows(_done([reading()], contract=KEEPING), FakeKeys(), RAW, INGEST_US).to_pylist()[0]
+    with pytest.raises(SealError):
+        unseal_reject(FakeKeys(), VITALS.name, row["sealed_message"], row["sealed_under"], row["subject_token"])
+
+
+def test_a_stream_that_does_not_keep_them_lets_payloads_go():
+    assert _done([reading()]).messages.values == [None]

@@ -224,6 +224,50 @@ def test_what_is_no_contract_at_all_is_refused(content: bytes, tmp_path: Path) -
         read_contract(tmp_path / VITALS.file)
 
 
+def with_left_out(folder: Path, entry: dict) -> Path:
+    """The contract of vitals with another list of what a replay leaves out."""
+    document = yaml.safe_load((FOLDER / VITALS.file).read_text("utf-8"))
+    properties = document["schema"][1]["customProperties"]
+    properties[:] = [each for each in properties if each["property"] != "leftOutOfReplay"]
+    properties += [{"property": "leftOutOfReplay", **entry}] if entry else []
+    (folder / VITALS.file).write_text(yaml.safe_dump(document), "utf-8")
+    return folder / VITALS.file
+
+
+def test_a_contract_lists_what_a_replay_does_not_compare(tmp_path: Path) -> None:
+    said = {"value": ["ingest_time", "seq"], "description": "counted anew at each start"}
+    (table,) = read_contract(with_left_out(tmp_path, said)).tables
+    assert (table.left_out, table.left_out_because) == (("ingest_time", "seq"), "counted anew at each start")
+    (table,) = read_contract(with_left_out(tmp_path, {})).tables
+    assert table.left_out == ("ingest_time",)
+    assert ALL.table("stays").left_out == ()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"value": ["nothing"], "description": "no such column"},
+        {"value": ["kafka_offset"], "description": "rows are told apart by it"},
+        {"value": "ingest_time", "description": "no list"},
+        {"value": ["ingest_time"]},
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(entry: dict, tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"leftOutOfReplay.*list columns of this table"):
+        read_contract(with_left_out(tmp_path, entry))
+
+
+def test_messages_are_kept_where_a_contract_asks_for_it_and_the_table_exists_only_then(tmp_path: Path) -> None:
+    assert "raw_messages" not in {table.name for table in ALL.tables()}
+    text = (FOLDER / "iot.patient.odcs.yaml").read_text().replace("iot.patient", "device.ventilators")
+    text = text.replace("wearables", "ventilators").replace("keepRaw, value: false", "keepRaw, value: true")
+    (tmp_path / "device.ventilators.odcs.yaml").write_text(text)
+    contracts = load_contracts(FOLDER, tmp_path)
+    assert contracts.table("raw_messages").fed_by == ("device.ventilators",)
+    assert "raw_messages" in {table.name for table in contracts.tables_of("device.ventilators")}
+    assert "raw_messages" not in {table.name for table in contracts.tables_of("device.vitals")}
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="put at least one contract here"):
         load_contracts(tmp_path)
