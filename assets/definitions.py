@@ -19,6 +19,7 @@ from assets.quality import gate_asset
 from assets.replay_check import replay_asset
 from assets.schedules import automation
 from assets.streams import table_spec, topic_spec
+from assets.upkeep import upkeep_asset, upkeep_sensor
 from warehouse.contract import Contracts, load_contracts
 from warehouse.settings import Settings
 
@@ -39,10 +40,12 @@ def definitions(settings: Settings) -> dg.Definitions:
             *(table_spec(table, contracts, gates) for table in observed),
             *made,
             *_replays(contracts),
+            *(upkeep_asset(table, contracts) for table in contracts.tables()),
         ],
         sensors=[
             observation_sensor([stream.name for stream, _ in topics], observed, contracts),
             automation(*(asset.key for asset in made)),
+            upkeep_sensor(list(contracts.tables()), contracts),
         ],
         resources={"settings": settings},
         executor=dg.in_process_executor,

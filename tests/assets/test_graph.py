@@ -36,7 +36,7 @@ def test_only_verdicts_and_derived_tables_are_dagster_s_to_make(defs: dg.Definit
     made = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
     derived = {f"lake/{table.name}" for table in load_contracts().tables() if table.derived}
     assert {key for key in made if key.startswith("lake/")} == derived
-    assert {key.partition("/")[0] for key in made - derived} == {"quality", "replay"}
+    assert {key.partition("/")[0] for key in made - derived} == {"quality", "replay", "upkeep"}
 
 
 def test_every_derived_table_has_something_that_makes_it() -> None:
@@ -58,7 +58,7 @@ def test_every_asset_has_owner_group_kind_and_description(defs: dg.Definitions) 
 
 def test_topics_and_tables_show_their_columns(defs: dg.Definitions) -> None:
     for spec in defs.resolve_all_asset_specs():
-        if spec.key.path[0] not in ("quality", "replay"):
+        if spec.key.path[0] not in ("quality", "replay", "upkeep"):
             assert spec.metadata["dagster/column_schema"].columns, spec.key
 
 
@@ -72,7 +72,15 @@ def test_sensors_ship_running(defs: dg.Definitions) -> None:
     assert {sensor.name: sensor.default_status for sensor in defs.sensors or ()} == {
         "observations": dg.DefaultSensorStatus.RUNNING,
         "automation": dg.DefaultSensorStatus.RUNNING,
+        "upkeep": dg.DefaultSensorStatus.RUNNING,
     }
+
+
+def test_upkeep_stands_apart_from_the_lineage(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    kept = [key for key in graph.get_all_asset_keys() if key.path[0] == "upkeep"]
+    assert {key.path[1] for key in kept} == {table.name for table in load_contracts().tables()}
+    assert all(not graph.get(key).parent_keys and not graph.get(key).child_keys for key in kept)
 
 
 def test_loading_is_quick_because_engines_stay_out(tmp_path: Path) -> None:

@@ -85,7 +85,13 @@ class Upkeep:
 
     def health(self, name: str) -> Health:
         """A table's health. Raises as `observe`."""
-        return health_of(self.observe(name), self.policy, self.now(self._load(name)))
+        return self.health_at_head(name)[0]
+
+    def health_at_head(self, name: str) -> tuple[Health, int]:
+        """A table's health, and the sequence number of the head it is of. Raises as `observe`."""
+        table = self._load(name)
+        state, _ = observe(table, self.contracts.table(name), self.policy)
+        return health_of(state, self.policy, self.now(table)), state.sequence
 
     def plan(self, name: str) -> UpkeepPlan:
         """What `run` would do to a table now. Raises as `observe`."""
