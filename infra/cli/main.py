@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,10 @@ catalog_app = _commands("Whether a catalog and its store can be trusted.")
 app.add_typer(catalog_app, name="catalog")
 upkeep_app = _commands("How well kept the tables are, and keeping them.")
 app.add_typer(upkeep_app, name="upkeep")
+retention_app = _commands("How long what is kept where, and what has left.")
+hold_app = _commands("Days that retention leaves as they are.")
+retention_app.add_typer(hold_app, name="hold")
+app.add_typer(retention_app, name="retention")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -414,6 +419,105 @@ def catalog_verify(
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: not one of {', '.join(CHECKS)}", param_hint="--only")
     plan = Plan(writers=writers, commits=commits, seconds=seconds, only=frozenset(only or ()))
     raise typer.Exit(catalog.verify(settings(), plan, as_json=as_json))
+
+
+@retention_app.command("plan")
+def retention_plan(
+    table: Annotated[str | None, typer.Argument(help="One table; all where none is named.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="What would be due at this time (ISO 8601).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is due by the retention classes, what stays all the same and why, and what it costs."""
+    from infra.cli import retention
+    from infra.cli.sql import moment
+
+    try:
+        at = moment(as_of) if as_of else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--as-of") from None
+    raise typer.Exit(retention.plan(settings(), table, as_of=at, as_json=as_json))
+
+
+@retention_app.command("apply")
+def retention_apply(
+    table: Annotated[str | None, typer.Argument(help="One table; all where none is named.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do what is due now: move days to the cold store, take days out.
+
+    What leaves can be taken back for as many days as its class says (`retention undo`); rejects cannot.
+    """
+    from infra.cli import retention
+
+    raise typer.Exit(retention.apply(settings(), table, dry_run=dry_run, as_json=as_json))
+
+
+@retention_app.command("undo")
+def retention_undo(
+    receipt: Annotated[str, typer.Argument(help="The receipt of what is to be taken back.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the audit file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take back what a receipt tells of, and hold its days."""
+    from infra.cli import retention
+
+    raise typer.Exit(retention.undo(settings(), receipt, reason, as_json=as_json))
+
+
+@retention_app.command("receipts")
+def retention_receipts(
+    table: Annotated[str | None, typer.Option(help="Only of this table.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show, the newest.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """What was done, when, why, and until when it can be undone."""
+    from infra.cli import retention
+
+    raise typer.Exit(retention.receipts(settings(), table=table, limit=limit, as_json=as_json))
+
+
+@retention_app.command("classes")
+def retention_classes(as_json: AsJson = False) -> None:
+    """The retention classes, the tables of each, and what their times rest on."""
+    from infra.cli import retention
+
+    raise typer.Exit(retention.classes(settings(), as_json=as_json))
+
+
+@hold_app.command("place")
+def retention_hold_place(
+    table: Annotated[str, typer.Argument(help="The table, or * for all.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the audit file.")],
+    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day kept.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day kept.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep days of a table as they are, whatever their class says."""
+    from infra.cli import retention
+
+    days = {"first": first.date() if first else None, "last": last.date() if last else None}
+    raise typer.Exit(retention.place_hold(settings(), table, reason, **days, as_json=as_json))
+
+
+@hold_app.command("lift")
+def retention_hold_lift(
+    hold: Annotated[str, typer.Argument(help="The hold.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the audit file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let the days of a hold follow their class again."""
+    from infra.cli import retention
+
+    raise typer.Exit(retention.lift_hold(settings(), hold, reason, as_json=as_json))
+
+
+@hold_app.command("list")
+def retention_hold_list(as_json: AsJson = False) -> None:
+    """The holds in force."""
+    from infra.cli import retention
+
+    raise typer.Exit(retention.list_holds(settings(), as_json=as_json))
 
 
 def main() -> None:

@@ -100,8 +100,12 @@ def moved(file: DataFile, path: str) -> DataFile:
 
 def records_of(table: Table) -> list[UndoRecord]:
     """Every record of the table, oldest first. Raises as `held_paths` does."""
-    read = [read_record(table, location) for location, until in _listed(table).items() if until is not None]
-    return sorted(read, key=lambda record: (record.at, record.receipt))
+    return sorted(located_records(table).values(), key=lambda record: (record.at, record.receipt))
+
+
+def located_records(table: Table) -> dict[str, UndoRecord]:
+    """Location -> record. Raises as `held_paths` does."""
+    return {at: read_record(table, at) for at, until in _listed(table).items() if until is not None}
 
 
 def write_record(table: Table, record: UndoRecord) -> str:
