@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import alerts as offline
 from .findings import Finding, equal, found, of_topic, plain
-from .history import ALERTS, OWN_TABLE, VITALS, WITHHELD, History, Stream, log_positions, positions, where_in
+from .history import (
+    ADMISSIONS,
+    ALERTS,
+    OWN_TABLE,
+    VITALS,
+    WITHHELD,
+    History,
+    Stream,
+    log_positions,
+    positions,
+    where_in,
+)
 
 
 def check_alerts(history: History) -> Iterator[Finding]:
@@ -38,6 +50,7 @@ def check_alerts(history: History) -> Iterator[Finding]:
         yield Finding("alerts_forged", len(forged), f"{name}: alert that the rows do not give", _source(forged))
         yield Finding("alerts_forged", len(changed), f"{name}: alert that the rows give otherwise", _source(changed))
         yield from _check_identity(name, history.streams[name], vitals)
+        yield from _check_admission(name, history.streams[name], history.streams.get(ADMISSIONS))
     yield from _check_expiry(history.streams[WITHHELD])
     yield from _check_script(history)
 
@@ -106,6 +119,26 @@ def _check_identity(name: str, stream: Stream, vitals: Stream) -> Iterator[Findi
         ("ward", reading["ward"]),
     ):
         yield found("misattributed", ~equal(log[told], wanted), f"{name}: {told} is not the reading's")
+
+
+def _check_admission(name: str, stream: Stream, admissions: Stream | None) -> Iterator[Finding]:
+    """The second identifier and the bed, where an alert has them, were told of this very patient by an admission."""
+    if admissions is None:
+        return
+    born, lain = (_told_of(admissions.log, *columns) for columns in (("birth_year",), ("ward", "bed")))
+    log = stream.log.filter(pc.is_null(stream.log["fault"]))
+    for what, known, columns in (
+        ("another's date of birth", born, ("told_birth_year",)),
+        ("a bed that nobody put the patient in", lain, ("ward", "bed")),
+    ):
+        said = list(zip(*(plain(log[column]).to_pylist() for column in ("patient_id", *columns)), strict=True))
+        wrong = np.array([row[-1] is not None and row not in known for row in said], bool)
+        yield found("misattributed", wrong, f"{name}: alert tells {what}")
+
+
+def _told_of(log: pa.Table, *columns: str) -> set[tuple]:
+    """What admissions say in these columns, each with its patient."""
+    return set(zip(*(plain(log[column]).to_pylist() for column in ("person", *columns)), strict=True))
 
 
 def _check_expiry(withheld: Stream) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +50,7 @@ ALERT_SCHEMA = pa.schema(
         ("fault", pa.string()),
         *TOLD_AS_IT_IS.items(),
         ("patient_id", pa.string()),
+        ("told_birth_year", pa.int32()),
         ("episode_start", _MOMENT),
         *((column, _MOMENT) for column in TIMES),
         ("expires_at", _MOMENT),
@@ -73,6 +75,7 @@ def _alert(value: bytes | None) -> dict:
             **{name: alert[name] for name in TOLD_AS_IT_IS},
             **{column: _moment(alert["times"][name]) for column, name in TIMES.items()},
             "patient_id": alert["patient"]["patient_id"],
+            "told_birth_year": _year(alert["patient"]["birth_date"]),
             "episode_start": micros(alert["episode_start"]),
             "expires_at": micros(alert["expires_at"]),
             "withheld_because": alert.get("withheld_because"),
@@ -82,6 +85,10 @@ def _alert(value: bytes | None) -> dict:
         }
     except (ValueError, KeyError, TypeError, Unreadable) as error:
         return {"fault": type(error).__name__}
+
+
+def _year(text: str | None) -> int | None:
+    return None if text is None else date.fromisoformat(text).year
 
 
 def _moment(text: str | None) -> int | None:

@@ -190,7 +190,7 @@ def _event_column(stream: Stream) -> str:
 
 # ------------------------------------------------------------------------------------------------------------- content
 
-_NOT_IN_ROWS = ("fault", "patient_id", "withheld_because", "unknown_size")
+_NOT_IN_ROWS = ("fault", "patient_id", "told_birth_year", "withheld_because", "unknown_size")
 
 
 def _columns_of(schema: pa.Schema) -> tuple[str, ...]:

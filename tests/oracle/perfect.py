@@ -257,7 +257,8 @@ def _alert(decision: offline.Decided, person: str, reading: Fact) -> bytes:
         "score_is_lower_bound": True, "reasons": ["one", "another"], "missing": ["bed"], "late": False,
         "retracts": None, "times": times,
         "alert_id": decision.alert_id, "rule": decision.rule, "rule_version": offline.VERSION, "severity": "urgent",
-        "level": decision.level, "patient": {"patient_id": person}, "subject_token": decision.subject_token,
+        "level": decision.level, "subject_token": decision.subject_token,
+        "patient": {"patient_id": person, "birth_date": "1950-12-31"},
         "episode_start": iso(decision.episode_start_ms), "expires_at": iso(appended_ms + 900_000),
         "withheld_because": decision.withheld_because,
         "source": {"topic_id": TOPIC_IDS[VITALS], "partition": decision.partition, "offset": decision.offset},
@@ -267,7 +268,7 @@ def _alert(decision: offline.Decided, person: str, reading: Fact) -> bytes:
 
 def _alert_rows(stream: Stream) -> pa.Table:
     log = stream.log
-    columns = {name: log[name] for name in ALERT_SCHEMA.names if name not in ("fault", "patient_id")}
+    columns = {name: log[name] for name in ALERT_SCHEMA.names if name not in ("fault", "patient_id", "told_birth_year")}
     place = {
         "topic_id": pa.array([stream.topic_id] * len(log), pa.string()),
         "kafka_partition": log["partition"],

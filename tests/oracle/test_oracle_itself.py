@@ -241,6 +241,8 @@ TAMPERINGS = {
     "a message under another patient's key": ("misattributed", _sent(_set(30, patient="P000009"))),
     "a reject's size wrong": ("misattributed", _rows(REJECTS, _set(0, size_bytes=49))),
     "an alert that names another patient": ("misattributed", _log(ALERTS, _set(0, patient_id="P000002"))),
+    "an alert with another's date of birth": ("misattributed", _log(ALERTS, _set(0, told_birth_year=1951))),
+    "an alert with another's bed": ("misattributed", _log(ALERTS, _set(0, bed="99"))),
     "another reason": ("misjudged", _rows(REJECTS, _set(0, reason="unknown_unit"))),
     "a right message rejected": ("misjudged", _move(200, "vitals", REJECTS)),
     "a faulty message among the rows": ("misjudged", _move(0, REJECTS, "vitals")),
