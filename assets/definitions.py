@@ -17,6 +17,7 @@ from assets.derived import derived_asset
 from assets.monitoring import observation_sensor
 from assets.quality import gate_asset
 from assets.replay_check import replay_asset
+from assets.retention import retention_asset, retention_schedules, scheduled_classes
 from assets.schedules import automation
 from assets.streams import table_spec, topic_spec
 from assets.upkeep import upkeep_asset, upkeep_sensor
@@ -41,12 +42,14 @@ def definitions(settings: Settings) -> dg.Definitions:
             *made,
             *_replays(contracts),
             *(upkeep_asset(table, contracts) for table in contracts.tables()),
+            *(retention_asset(kept, contracts) for kept in scheduled_classes(contracts)),
         ],
         sensors=[
             observation_sensor([stream.name for stream, _ in topics], observed, contracts),
             automation(*(asset.key for asset in made)),
             upkeep_sensor(list(contracts.tables()), contracts),
         ],
+        schedules=retention_schedules(contracts),
         resources={"settings": settings},
         executor=dg.in_process_executor,
     )

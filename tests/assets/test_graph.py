@@ -36,7 +36,7 @@ def test_only_verdicts_and_derived_tables_are_dagster_s_to_make(defs: dg.Definit
     made = {key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys}
     derived = {f"lake/{table.name}" for table in load_contracts().tables() if table.derived}
     assert {key for key in made if key.startswith("lake/")} == derived
-    assert {key.partition("/")[0] for key in made - derived} == {"quality", "replay", "upkeep"}
+    assert {key.partition("/")[0] for key in made - derived} == {"quality", "replay", "retention", "upkeep"}
 
 
 def test_every_derived_table_has_something_that_makes_it() -> None:
@@ -58,7 +58,7 @@ def test_every_asset_has_owner_group_kind_and_description(defs: dg.Definitions) 
 
 def test_topics_and_tables_show_their_columns(defs: dg.Definitions) -> None:
     for spec in defs.resolve_all_asset_specs():
-        if spec.key.path[0] not in ("quality", "replay", "upkeep"):
+        if spec.key.path[0] not in ("quality", "replay", "retention", "upkeep"):
             assert spec.metadata["dagster/column_schema"].columns, spec.key
 
 
@@ -81,6 +81,15 @@ def test_upkeep_stands_apart_from_the_lineage(defs: dg.Definitions) -> None:
     kept = [key for key in graph.get_all_asset_keys() if key.path[0] == "upkeep"]
     assert {key.path[1] for key in kept} == {table.name for table in load_contracts().tables()}
     assert all(not graph.get(key).parent_keys and not graph.get(key).child_keys for key in kept)
+
+
+def test_retention_runs_daily_a_schedule_a_class_none_at_the_same_minute(defs: dg.Definitions) -> None:
+    schedules = list(defs.schedules or ())
+    assert {schedule.name for schedule in schedules} == {
+        f"retention_{name}" for name in ("clinical_record", "clinical_signals", "derived", "operational", "rejects")
+    }
+    assert len({schedule.cron_schedule for schedule in schedules}) == len(schedules)
+    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
 
 def test_loading_is_quick_because_engines_stay_out(tmp_path: Path) -> None:

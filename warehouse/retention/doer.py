@@ -12,6 +12,7 @@ Positions are never touched: each commit carries the offset vector and the sourc
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from pyiceberg.table import Table
 
 from warehouse.commit import FencedTable
 from warehouse.contract import Contracts, TableContract
-from warehouse.retention.holds import Hold, HoldRegister, holding
+from warehouse.retention.holds import LEAST_REASON, Hold, HoldRegister, holding
 from warehouse.retention.observe import day_numbers, files_of, read_file
 from warehouse.retention.plan import COOL, DESTROY_KEY, KINDS, REMOVE, WARM, Action, RetentionPlan
 from warehouse.retention.receipts import (
@@ -54,6 +55,7 @@ IN_FLIGHT = timedelta(hours=1)
 """A change of a table follows its record within this time or not at all: what was given up can then be told from what
 is under way."""
 
+LOCK_POLL_SECONDS = 0.5
 MOST_DAYS_AT_ONCE = 100
 MOST_COPIES_AT_ONCE = 8
 REJECTS = "rejects"
@@ -96,15 +98,20 @@ class Outcome:
 
 
 @contextmanager
-def retention_lock(settings: Settings) -> Generator[None]:
-    """One process of this host at a time. Raises `BusyError`."""
+def retention_lock(settings: Settings, wait_seconds: float = 0.0) -> Generator[None]:
+    """One process of this host at a time. Raises `BusyError` after waiting so long."""
     path = settings.home / "locks" / "retention.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_seconds
     with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"another process is doing retention in {settings.home}; wait for it") from None
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise BusyError(f"another process is doing retention in {settings.home}; wait for it") from None
+                time.sleep(LOCK_POLL_SECONDS)
         yield
 
 
@@ -175,10 +182,12 @@ class RetentionDoer:
         """Take an act back, and hold its days so that it is not done again at once; the hold is lifted by a person.
 
         Raises `UndoError` where there is no such act, its window is over, it was never done, or its rows are in the
-        table already; `HoldError` for a reason that says too little.
+        table already, or the reason says too little.
         """
         name, table, record = self._find(receipt)
         now = self._clock()
+        if len(why.strip()) < LEAST_REASON:
+            raise UndoError(f"an undo needs a reason of {LEAST_REASON} letters or more; it names no patient")
         if now >= record.until:
             raise UndoError(
                 f"the window of {receipt} ended at {record.until:%Y-%m-%d %H:%M} UTC; what left is being swept"
@@ -188,7 +197,7 @@ class RetentionDoer:
         if not acts & set(_ACT_OF.values()):
             raise UndoError(f"{receipt} was begun and changed nothing: there is nothing to take back")
         days = sorted(each["day"] for each in record.told)
-        self.holds.place(Hold(f"undo-{receipt}", name, days[0], days[-1], f"undone: {why}", who, now))
+        self.holds.place(Hold(f"undo-{receipt}", name, days[0], days[-1], why, who, now))
         if RESTORED in acts:
             return []
         snapshot = self._taken_back(table, name, record)

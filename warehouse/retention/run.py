@@ -79,13 +79,17 @@ class Retention:
         plan = plan_retention(states, self._doer.holds.in_force(), now or self._clock(), cold, days)
         return Survey(tuple(states), plan, cost_of(states, plan, prices), prices)
 
-    def apply(self, tables: Iterable[str], kinds: Iterable[str] = KINDS) -> tuple[Survey, Outcome]:
+    def apply(
+        self, tables: Iterable[str], kinds: Iterable[str] = KINDS, wait_seconds: float = 0.0
+    ) -> tuple[Survey, Outcome]:
         """Tell what earlier runs left untold, plan by the clock's time, do it, and clear what lies cold and is over.
+
+        `wait_seconds`: for another process of this host that is at it.
 
         Raises `BusyError`, and what the doer raises.
         """
         names = list(tables)
-        with retention_lock(self._settings):
+        with retention_lock(self._settings, wait_seconds):
             told = self._doer.settle(names)
             survey = self.survey(names)
             outcome = self._doer.apply(survey.plan, kinds)
