@@ -51,6 +51,7 @@ _ARROW = {
     list[float]: pa.list_(pa.float64()),
     msgspec.Raw: pa.binary(),
 }
+_NUMPY = {float: np.float64, int: np.int64}
 _INTEGERS = {"long": 63, "int": 31}
 _CANNOT_READ = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _ABSENT = msgspec.Raw()
@@ -270,9 +271,9 @@ class _Object:
 def _column(leaf: _Leaf, values: Sequence[Any]) -> pa.Array:
     if values and values[0] is None and values.count(None) == len(values):
         return pa.nulls(len(values), leaf.arrow)
-    if leaf.python in (int, float):
+    if leaf.python in _NUMPY:
         with suppress(TypeError):  # a null among integers; among floats it becomes NaN, which JSON cannot say
-            return pa.array(np.fromiter(values, leaf.arrow.to_pandas_dtype(), len(values)), from_pandas=True)
+            return pa.array(np.fromiter(values, _NUMPY[leaf.python], len(values)), from_pandas=True)
     if leaf.python is msgspec.Raw:
         values = [None if value is _ABSENT or bytes(value) == b"null" else bytes(value) for value in values]
     return pa.array(values, leaf.arrow)
