@@ -18,7 +18,9 @@ LEAVING = frozenset({"A03", "A11"})
 """Discharge, and admission cancelled: the patient lies nowhere."""
 UPDATE = "A08"
 
-_COLUMNS = ("patient_id", "type", "ward", "bed", "birth_date", "event_time")
+# On its way to the table the date of birth bears the name of the column in which only its year is left.
+_BORN = "birth_year"
+_COLUMNS = ("patient_id", "type", "ward", "bed", _BORN, "event_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Bedsides:
 
 
 def _after(known: Bedside, row: dict[str, Any]) -> Bedside:
-    known = replace(known, birth_date=row["birth_date"] or known.birth_date)
+    known = replace(known, birth_date=row[_BORN] or known.birth_date)
     if known.since is not None and row["event_time"] < known.since:
         return known
     if row["type"] in LEAVING:

@@ -18,7 +18,7 @@ SCHEMA = pa.schema(
         ("type", pa.string()),
         ("ward", pa.string()),
         ("bed", pa.string()),
-        ("birth_date", pa.date32()),
+        ("birth_year", pa.date32()),
         ("event_time", pa.timestamp("us", "UTC")),
     ]
 )
@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
 
 def event(type_: str, minute: int, ward: str | None = None, bed: str | None = None, **said: Any) -> dict[str, Any]:
     return {"patient_id": "P1", "type": type_, "event_time": NOON + timedelta(minutes=minute), "ward": ward, "bed": bed,
-            "birth_date": BORN, **said}  # fmt: skip
+            "birth_year": BORN, **said}  # fmt: skip
 
 
 def after(*events: dict[str, Any]) -> Bedside:
@@ -56,7 +56,7 @@ def test_who_left_has_no_bed_and_is_still_known(type_: str) -> None:
 
 def test_an_update_corrects_the_bed_and_the_birth_date_and_moves_nobody() -> None:
     born = date(1950, 3, 1)
-    known = after(ADMITTED, MOVED, event("A08", 20, bed="8", birth_date=born), event("A08", 21, birth_date=None))
+    known = after(ADMITTED, MOVED, event("A08", 20, bed="8", birth_year=born), event("A08", 21, birth_year=None))
     assert (known.bed_in("ICU-1"), known.birth_date) == ("8", born)
 
 
