@@ -27,6 +27,7 @@ from warehouse.lake_session import open_session, quoted
 from warehouse.settings import Settings
 from warehouse.snapshots import UPKEEP, LiveFile
 from warehouse.tables import arrow_schema
+from warehouse.upkeep.observed import object_name
 
 TABLE = "duplicates"
 BATCH_IDS = 100_000
@@ -50,18 +51,18 @@ ORDER BY topic_id, kafka_partition, kafka_offset
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Repeated rows of one table. `rows`: columns of `duplicates` but `stream` and `ingest_time`, and `filename`."""
+    """Repeated rows of one table. `rows`: columns of `duplicates` but `stream` and `ingest_time`, and `filename`, the
+    name of the object it stands in."""
 
     rows: pa.Table
 
-    @property
-    def files(self) -> frozenset[str]:
-        """Locations of the files they stand in."""
-        return frozenset(self.rows["filename"].to_pylist())
+    def stand_in(self, location: str) -> bool:
+        """Whether one of them stands in this file."""
+        return object_name(location) in set(self.rows["filename"].to_pylist())
 
     def positions(self, files: Iterable[str]) -> frozenset[tuple[str, int, int]]:
         """Positions of those that stand in these files."""
-        wanted = set(files)
+        wanted = set(map(object_name, files))
         names = ("topic_id", "kafka_partition", "kafka_offset", "filename")
         columns = [self.rows[name].to_pylist() for name in names]
         return frozenset((t, p, o) for t, p, o, file in zip(*columns, strict=True) if file in wanted)
@@ -98,7 +99,11 @@ def find_repeated(
     subject = "subject_token" if "subject_token" in table.names else "NULL::VARCHAR"
     with open_session(settings) as session:
         rows = session.execute(REPEATED.format(key=known.column, subject=subject, files=listed)).to_arrow_table()
-    return Duplicates(rows) if rows.num_rows else None
+    names = pa.array(map(object_name, rows["filename"].to_pylist()), pa.string())
+    assert set(names.to_pylist()) <= {object_name(live.file.file_path) for live in files}, "rows of files not asked for"
+    return (
+        Duplicates(rows.set_column(rows.schema.get_field_index("filename"), "filename", names)) if len(rows) else None
+    )
 
 
 def record(fenced: FencedTable, contracts: Contracts, stream: str, found: Duplicates, at: datetime) -> int:

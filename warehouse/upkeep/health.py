@@ -64,7 +64,8 @@ def health_of(state: TableState, policy: UpkeepPolicy, now: datetime) -> Health:
         return Health(state.name, 1.0, ())
     groups = plan_compaction(state.files, policy)
     surplus = sum(len(group.files) - 1 for group in groups)
-    manifests = max(0, len(state.manifests) - -(-sum(state.manifests) // policy.manifest_files))
+    needed = -(-sum(state.manifests) // policy.manifest_files) + policy.manifests_beyond
+    manifests = max(0, len(state.manifests) - needed)
     measures = (
         _measure("files", surplus, FILES_LIMIT, f"{surplus} of {len(state.files)} files are small and can be joined"),
         _measure(
@@ -73,7 +74,12 @@ def health_of(state: TableState, policy: UpkeepPolicy, now: datetime) -> Health:
             SNAPSHOTS_LIMIT,
             f"{len(state.superseded)} of {state.snapshots} snapshots may go",
         ),
-        _measure("manifests", manifests, MANIFESTS_LIMIT, f"{manifests} of {len(state.manifests)} manifests are more"),
+        _measure(
+            "manifests",
+            manifests,
+            MANIFESTS_LIMIT,
+            f"{manifests} of {len(state.manifests)} manifests are more than needed",
+        ),
         _sweep(state, policy, now),
     )
     return Health(state.name, min(m.figure for m in measures), measures, state.refused)

@@ -146,7 +146,8 @@ class Upkeep:
                 self.progress("duplicates")
                 repeated = duplicates.find_repeated(self.settings, contract, days[day], known)
             grouped = {file.location for group in of_day for file in group.files}
-            alone = [live for live in days[day] if repeated and live.file.file_path in repeated.files - grouped]
+            others = [live for live in days[day] if live.file.file_path not in grouped]
+            alone = [live for live in others if repeated and repeated.stand_in(live.file.file_path)]
             yield [*of_day, *(_alone(live) for live in alone)], repeated
 
     def _record(self, contract: TableContract, repeated: Duplicates, at: datetime) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.table import Table
 
-from tests.warehouse.fenced import TOPIC, contract, interval, new_table, readings
+from tests.warehouse.fenced import DAY, TOPIC, contract, interval, new_table, readings
+from warehouse import tables
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
@@ -91,3 +92,24 @@ def row_digest(settings: Settings, name: str = "vitals") -> list[tuple]:
 
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def repeated(settings: Settings) -> list[tuple[str, int, int]]:
+    """Three events of the first commits a second time, three days of Kafka time later: past what the stream
+    remembers. Their positions."""
+    rows = readings(60, 70)
+    ids = rows["event_id"].to_pylist()
+    ids[2:5] = readings(10, 13)["event_id"].to_pylist()
+    later = pa.array(
+        [us + 3 * DAY for us in rows["kafka_time"].cast(pa.int64()).to_pylist()], pa.timestamp("us", "UTC")
+    )
+    rows = rows.set_column(rows.column_names.index("event_id"), "event_id", pa.array(ids))
+    rows = rows.set_column(rows.column_names.index("kafka_time"), "kafka_time", later)
+    fenced(settings).commit(rows, [interval(60, 70)])
+    fenced(settings, "duplicates").commit(no_duplicates(), [interval(0, 70)])
+    return [(TOPIC, 0, offset) for offset in (62, 63, 64)]
+
+
+def no_duplicates() -> pa.Table:
+    """Rows of `duplicates`, none of them."""
+    return tables.arrow_schema(contract("duplicates")).empty_table()
