@@ -53,8 +53,7 @@ class Stay:
 
 def stays(events: Iterable[Event]) -> list[Stay]:
     """The stays of these events, by patient and stay id. Events have the columns of `adt_events`; times are aware."""
-    ordered = sorted(events, key=lambda event: (_key(event), _entered(event)))
-    return [_folded(list(of_stay)) for _, of_stay in groupby(ordered, key=_key)]
+    return [_folded(_as_entered(list(of_stay))) for _, of_stay in groupby(sorted(events, key=_key), key=_key)]
 
 
 def stay_rows(folded: Iterable[Stay]) -> list[dict[str, Any]]:
@@ -83,8 +82,25 @@ def _key(event: Event) -> tuple[str, str]:
     return event["subject_token"], event["stay_id"]
 
 
+def _as_entered(events: list[Event]) -> list[Event]:
+    """The events of a stay in the order of entry; nothing in it depends on when they came to us.
+
+    A cancellation follows what it can take back: where both were entered at one time, and where nobody says when the
+    cancellation was.
+    """
+    first: dict[tuple[str, datetime], datetime] = {}
+    for event in sorted(events, key=_entered):
+        first.setdefault((event["type"], event["event_time"]), event["recorded_at"] or event["event_time"])
+
+    def entry(event: Event) -> tuple[datetime, bool, datetime, str]:
+        at = event["recorded_at"] or first.get((CANCELS.get(event["type"], ""), event["event_time"]))
+        return at or event["event_time"], event["type"] in CANCELS, event["event_time"], event["event_id"]
+
+    return sorted(events, key=entry)
+
+
 def _entered(event: Event) -> tuple[datetime, datetime, str]:
-    """The order in which events were entered; nothing in it depends on when they came to us."""
+    """The order of entry among events of one kind."""
     return event["recorded_at"] or event["event_time"], event["event_time"], event["event_id"]
 
 
@@ -113,6 +129,7 @@ def _folded(events: list[Event]) -> Stay:
 def _standing(events: list[Event]) -> tuple[list[Event], set[str], int]:
     """What no cancellation took back, in order of entry; the kinds taken back; cancellations without a target."""
     standing: list[Event] = []
+    without_stay: list[Event] = []  # transfers of an admission that was taken back and not entered again
     taken_back: set[str] = set()
     unmatched = 0
     for event in events:
@@ -124,7 +141,11 @@ def _standing(events: list[Event]) -> tuple[list[Event], set[str], int]:
         else:
             standing.remove(target)
             taken_back.add(kind)
-    return standing, taken_back, unmatched
+            if kind == ADMIT:
+                without_stay = [event for event in standing if event["type"] == TRANSFER]
+        if event["type"] == ADMIT:
+            without_stay = []
+    return [event for event in standing if event not in without_stay], taken_back, unmatched
 
 
 def _target(standing: list[Event], kind: str, event_time: datetime) -> Event | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,23 @@ def test_a_cancellation_of_another_time_takes_the_latest_of_its_kind() -> None:
 def test_a_cancelled_discharge_leaves_the_patient_in() -> None:
     folded = stay(IN, OUT, event("A13", 9, entered=10))
     assert (folded.state, folded.discharged_at, places(folded)) == ("admitted", None, [("ICU/1", 1, None)])
+
+
+@pytest.mark.parametrize("ids", [("a", "z"), ("z", "a")])
+@pytest.mark.parametrize(("out_entered", "back_entered"), [(None, None), (9.5, 9.5), (9.5, None)])
+def test_a_cancellation_entered_with_what_it_takes_back_or_at_no_known_time_takes_it_back(
+    ids: tuple[str, str], out_entered: float | None, back_entered: float | None
+) -> None:
+    out = event("A03", 9, entered=out_entered, event_id=ids[0])
+    folded = stay(IN, out, event("A13", 9, entered=back_entered, event_id=ids[1]))
+    assert (folded.state, folded.discharged_at, folded.unmatched_cancels) == ("admitted", None, 0)
+
+
+def test_an_admission_taken_back_takes_its_transfers_along() -> None:
+    folded = stay(IN, MOVE, event("A11", 1, entered=6))
+    assert (folded.state, folded.stretches) == ("cancelled", ())
+    again = stay(IN, MOVE, event("A11", 1, entered=6), event("A01", 2, "ICU/1", entered=7))
+    assert (again.state, places(again)) == ("admitted", [("ICU/1", 2, 5), ("WARD/7", 5, None)])
 
 
 def test_a_cancelled_admission_is_a_cancelled_stay_until_it_is_entered_again() -> None:
