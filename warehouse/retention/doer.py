@@ -143,14 +143,14 @@ class RetentionDoer:
         self.book = ReceiptBook(catalog, settings.namespace, contracts.table("retention_receipts"), writer)
 
     def apply(self, plan: RetentionPlan, kinds: Iterable[str] = KINDS) -> Outcome:
-        """Do the plan's actions of these kinds, table by table. May be called again with a new plan after any failure.
+        """Do the plan's actions of these kinds, table by table. After a failure `settle`, and plan anew.
 
         Raises `StoreUnavailableError`, `TableChangedError`, `TableMismatchError` (contracts not applied) and what the
         vault raises; what was done until then is told at the next call.
         """
         kinds = frozenset(kinds)
         wanted = [action for action in plan.actions if action.kind in kinds]
-        receipts: list[Receipt] = list(self.settle({action.table for action in wanted}))
+        receipts: list[Receipt] = []
         refused: list[Refused] = []
         for batch in _batches(wanted):
             done, not_done = self._batch(batch)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,7 @@ class MadeLake:
 
     def run(self, *names: str, kinds: tuple[str, ...] = KINDS, vault: Any = None) -> Outcome:
         """What a nightly run does."""
+        self.doer().settle(names or TABLES)
         key_days = vault.reject_key_days() if vault else []
         return self.doer(vault=vault).apply(self.plan(*names, key_days=key_days), kinds)
 
@@ -198,3 +200,22 @@ def _with(contracts: Contracts, classes: Mapping[str, RetentionClass]) -> Contra
 def cold(settings: Settings) -> Settings:
     """The same with a place for cold files beside the lake."""
     return replace(settings, cold_warehouse=settings.warehouse.rstrip("/") + "-cold")
+
+
+class VaultOfDays:
+    """The part of a vault that retention asks, as a file of days: what one process destroyed the next finds gone."""
+
+    def __init__(self, file: Path, *on: date) -> None:
+        self._file = file
+        if on:
+            self._write(on)
+
+    def reject_key_days(self) -> list[date]:
+        return [date.fromisoformat(line) for line in self._file.read_text().split()]
+
+    def destroy_reject_key(self, day: date) -> None:
+        self._write([each for each in self.reject_key_days() if each != day])
+
+    def _write(self, on: Iterable[date]) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text("\n".join(map(str, sorted(on))))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tests.warehouse.fenced import TOPIC
-from tests.warehouse.retention.made import FIRST, MadeLake, at, cold, days, digest
+from tests.warehouse.retention.made import FIRST, MadeLake, VaultOfDays, at, cold, days, digest
 from warehouse.lake_session import open_session
 from warehouse.retention.doer import UndoError
 from warehouse.retention.plan import COOL, REMOVE
@@ -182,22 +182,9 @@ def test_rows_of_a_table_without_days_leave_by_their_time_and_come_back(ward: Ma
     assert digest(ward.rows("quality_results")) == before
 
 
-class Keys:
-    """The part of a vault that retention asks."""
-
-    def __init__(self, *on: date) -> None:
-        self.on = list(on)
-
-    def reject_key_days(self) -> list[date]:
-        return sorted(self.on)
-
-    def destroy_reject_key(self, day: date) -> None:
-        self.on.remove(day)
-
-
 def test_keys_of_rejects_go_with_their_days_also_in_an_idle_table(ward: MadeLake) -> None:
     ward.reject(days(FIRST, 2))
-    keys = Keys(*days(FIRST, 3))
+    keys = VaultOfDays(ward.settings.home / "keys", *days(FIRST, 3))
     ward.now = at(FIRST + timedelta(days=12))
     receipts = ward.run("rejects", vault=keys).receipts
     assert [(each.act, each.day) for each in receipts] == [
@@ -206,17 +193,17 @@ def test_keys_of_rejects_go_with_their_days_also_in_an_idle_table(ward: MadeLake
         (KEY_DESTROYED, FIRST),
         (KEY_DESTROYED, FIRST + timedelta(days=1)),
     ]
-    assert keys.on == [FIRST + timedelta(days=2)]
+    assert keys.reject_key_days() == [FIRST + timedelta(days=2)]
     assert ward.rows("rejects").num_rows == 0
 
 
 def test_a_held_day_of_rejects_keeps_its_rows_and_its_key(ward: MadeLake) -> None:
     ward.reject(days(FIRST, 2))
     ward.hold("rejects", FIRST, FIRST)
-    keys = Keys(*days(FIRST, 2))
+    keys = VaultOfDays(ward.settings.home / "keys", *days(FIRST, 2))
     ward.now = at(FIRST + timedelta(days=30))
     ward.run("rejects", vault=keys)
-    assert keys.on == [FIRST]
+    assert keys.reject_key_days() == [FIRST]
     assert ward.days("rejects") == [FIRST]
 
 
