@@ -13,11 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 
-from infra.loaders.loaded import HOUR_MS, WEARABLES, Item, Loaded, epoch_ms, event_id, existing, reading
+from infra.loaders.loaded import (
+    HOUR_MS,
+    WEARABLES,
+    Item,
+    Loaded,
+    epoch_ms,
+    event_id,
+    existing,
+    patient_id,
+    reading,
+)
 from infra.simulator.ward import Event
 
 GLUCOSE = Item(WEARABLES, "gl", "99504-3", "mg/dL")
-FIRST_PATIENT = 600_001
 
 
 def load(path: Path, end_ms: int, stays: int | None = None) -> Loaded:
@@ -37,7 +46,7 @@ def load(path: Path, end_ms: int, stays: int | None = None) -> Loaded:
 
 def _person(number: int, table: pa.Table, person: str, end_ms: int) -> Iterator[Event]:
     rows = table.filter(pc.equal(table["id"], person)).select(["time", "gl"]).to_pylist()
-    patient, device = f"P{FIRST_PATIENT + number:06d}", f"CGM-{number:04d}"
+    patient, device = patient_id("cgm", number + 1), f"CGM-{number:04d}"
     shift_ms = end_ms - (number * 7_919 % HOUR_MS) - epoch_ms(rows[-1]["time"]) if rows else 0
     for seq, row in enumerate(rows, 1):
         at_ms = epoch_ms(row["time"]) + shift_ms

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.loaders.loaded import VITALS, Item, Loaded, event_id, existing, reading
+from infra.loaders.loaded import VITALS, Item, Loaded, event_id, existing, patient_id, reading
 from infra.simulator.ward import Event
 
 SIGNALS = {
@@ -34,7 +34,7 @@ SIGNALS = {
     )
 }
 INVALID = -32_768
-PATIENT = "P700100"
+PATIENT = patient_id("icu", 1)
 
 
 @dataclass(frozen=True, slots=True)

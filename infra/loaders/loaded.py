@@ -1,6 +1,7 @@
 """What every loader gives: events in the order of sending, and what of the source they are.
 
-Holds: the shape of a loaded source, of a mapped item, and the making of readings and results.
+Holds: the shape of a loaded source, of a mapped item, the making of readings and results, and whose patient ids are
+whose.
 Does not hold: any source.
 """
 
@@ -19,6 +20,14 @@ from infra.simulator.ward import ROW, Event
 
 VITALS, WEARABLES, RESULTS, ADMISSIONS = "device.vitals", "iot.patient", "lab.results", "adt.events"
 HOUR_MS = 3_600_000
+PATIENTS = {
+    "physionet": range(10_000_000, 20_000_000),
+    "mimic": range(20_000_000, 30_000_000),
+    "cgm": range(30_000_000, 40_000_000),
+    "icu": range(40_000_000, 50_000_000),
+}
+"""Source -> the numbers of its patients. All have eight digits, the simulator's six: two sources of one home never make
+one patient of two people."""
 EVENT_IDS = uuid.UUID("6f1b6e0e-2d0b-5c1e-9a53-0c1f3a7d9b42")
 
 
@@ -60,6 +69,11 @@ def existing(path: Path, what: str) -> Path:
     if not path.exists():
         raise SourceMissingError(f"{path} is absent: name {what}")
     return path
+
+
+def patient_id(source: str, number: int) -> str:
+    """The patient of a number counted within a source. Raises IndexError where its range has no such number."""
+    return f"P{PATIENTS[source][number]:08d}"
 
 
 def event_id(*parts: object) -> str:

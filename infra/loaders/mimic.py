@@ -37,6 +37,7 @@ from infra.loaders.loaded import (
     event_id,
     existing,
     message,
+    patient_id,
     reading,
     result,
 )
@@ -249,7 +250,7 @@ def _lab(row: dict[str, Any], due_ms: int, _shift_ms: int) -> Event:
 
 
 def _patient(row: dict[str, Any]) -> str:
-    return f"P{row['subject_id']:06d}"
+    return patient_id("mimic", row["subject_id"])
 
 
 # ------------------------------------------------------------------ admissions, transfers, discharges

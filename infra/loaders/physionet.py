@@ -19,7 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from infra.loaders.loaded import HOUR_MS, RESULTS, VITALS, Item, Loaded, event_id, existing, reading, result
+from infra.loaders.loaded import (
+    HOUR_MS,
+    RESULTS,
+    VITALS,
+    Item,
+    Loaded,
+    event_id,
+    existing,
+    patient_id,
+    reading,
+    result,
+)
 from infra.simulator.ward import Event
 
 COLUMNS = {
@@ -109,7 +120,8 @@ def _by_stay(stays: pa.Table, end_ms: int) -> list[Iterator[Event]]:
 
 
 def _stay_events(number: int, stay: pa.Table, end_ms: int) -> Iterator[Event]:
-    patient, device = stay["patient_id"][0].as_py().upper(), f"MON-{number % 10_000:04d}"
+    patient = patient_id("physionet", int(stay["patient_id"][0].as_py()[1:]))
+    device = f"MON-{number % 10_000:04d}"
     shift_ms = end_ms - (number * 7_919 % HOUR_MS) - stay["ICULOS"][-1].as_py() * HOUR_MS
     seq = 0
     for batch in stay.to_batches(max_chunksize=24):

@@ -37,12 +37,12 @@ def test_only_what_was_measured_is_sent(stays: pa.Table) -> None:
     said = [json.loads(event.value) for event in play_stays(stays, END_MS)]
 
     assert sorted((one["patient_id"], one["code"], one["value"]) for one in said) == [
-        ("P000001", "8310-5", 37.5),
-        ("P000001", "8867-4", 71.0),
-        ("P000001", "8867-4", 72.0),
-        ("P000002", "2524-7", 2.5),
-        ("P000002", "8867-4", 70.0),
-        ("P000002", "8867-4", 73.0),
+        ("P10000001", "8310-5", 37.5),
+        ("P10000001", "8867-4", 71.0),
+        ("P10000001", "8867-4", 72.0),
+        ("P10000002", "2524-7", 2.5),
+        ("P10000002", "8867-4", 70.0),
+        ("P10000002", "8867-4", 73.0),
     ]
 
 
@@ -51,7 +51,7 @@ def test_a_stay_is_shifted_by_one_constant_and_ends_in_the_hour_before(stays: pa
     for event in play_stays(stays, END_MS):
         due.setdefault(event.patient, []).append(event.due_ms)
 
-    assert [later - due["P000001"][0] for later in due["P000001"]] == [0, HOUR_MS, 3 * HOUR_MS]
+    assert [later - due["P10000001"][0] for later in due["P10000001"]] == [0, HOUR_MS, 3 * HOUR_MS]
     assert all(END_MS - HOUR_MS < times[-1] <= END_MS for times in due.values())
 
 

@@ -46,12 +46,12 @@ def test_each_person_s_glucose_ends_in_the_hour_before(tmp_path: Path) -> None:
     loaded = cgm.load(tmp_path / "cgm.csv", END_MS)
     events = list(loaded.events)
 
-    mine = [event.due_ms for event in events if event.patient == "P600001"]
+    mine = [event.due_ms for event in events if event.patient == "P30000001"]
 
     assert tuple(said(loaded)[0][name] for name in ("value", "unit", "code")) == (153, "mg/dL", "99504-3")
     assert mine[1] - mine[0] == 15 * 60_000
     assert loaded.not_sent == {"no number": 1}
-    assert {event.patient for event in events} == {"P600001", "P600002"}
+    assert {event.patient for event in events} == {"P30000001", "P30000002"}
     assert all(END_MS - HOUR_MS < event.due_ms <= END_MS for event in events[1:])
 
 
@@ -163,8 +163,8 @@ def test_stays_become_registrations_admissions_transfers_and_discharges(stays: L
 def test_an_age_that_mimic_hides_stays_hidden(stays: Loaded) -> None:
     born = {one["patient_id"]: one.get("birth_date") for one in said(stays) if "stay_id" in one}
 
-    assert born["P010007"] is None
-    assert born["P010006"] is not None
+    assert born["P20010007"] is None
+    assert born["P20010006"] is not None
 
 
 def test_each_stay_is_shifted_by_one_constant_and_a_patient_s_stays_follow_each_other(stays: Loaded) -> None:
