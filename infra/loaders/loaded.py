@@ -77,7 +77,11 @@ def patient_id(source: str, number: int) -> str:
 
 
 def event_id(*parts: object) -> str:
-    """The same for the same parts, always: a source sent twice is known by it."""
+    """The same for the same parts, always: a source sent twice is known by it.
+
+    Orders and stays are numbered so too: the lake keeps their numbers in clear, and no patient's id is to be read in
+    them. Whoever has the source's files can make them again, and would know the stay by its values as well.
+    """
     return str(uuid.uuid5(EVENT_IDS, "/".join(map(str, parts))))
 
 

@@ -245,7 +245,7 @@ def _chart(row: dict[str, Any], due_ms: int, shift_ms: int) -> Event:
 def _lab(row: dict[str, Any], due_ms: int, _shift_ms: int) -> Event:
     item = LABS[row["itemid"]]
     said = {"unit": _unit(item, row)} | ({"comparator": row["comparator"]} if "comparator" in row else {})
-    identity, order = event_id("mimic", "lab", row["row_id"]), f"L-{row['row_id']}"
+    identity, order = (event_id("mimic", kind, row["row_id"]) for kind in ("lab", "order"))
     return result(item, identity, _patient(row), order, row["valuenum"], due_ms, due_ms, **said)
 
 
@@ -289,7 +289,7 @@ def _ward(row: dict[str, Any]) -> str:
 
 def _movement(row: dict[str, Any], due_ms: int, shift_ms: int) -> Event:
     fields = {
-        "event_id": event_id("mimic", row["type"], row["row_id"]), "stay_id": f"S{row['hadm_id']}",
+        "event_id": event_id("mimic", row["type"], row["row_id"]), "stay_id": event_id("mimic", "stay", row["hadm_id"]),
         "type": row["type"], "ward": row["ward"], "event_time": iso_utc(due_ms), "sex": row["person"]["gender"],
     }  # fmt: skip
     born = _born(row["person"]["dob"], due_ms - shift_ms, shift_ms)

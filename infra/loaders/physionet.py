@@ -127,12 +127,13 @@ def _stay_events(number: int, stay: pa.Table, end_ms: int) -> Iterator[Event]:
     for batch in stay.to_batches(max_chunksize=24):
         for row in batch.to_pylist():
             hour, at_ms = row["ICULOS"], row["ICULOS"] * HOUR_MS + shift_ms
+            order = event_id("physionet", "order", patient, hour)
             for name, item in COLUMNS.items():
                 if row[name] is not None:
                     seq += 1
                     identity = event_id(patient, hour, name)
                     if item.stream == RESULTS:
-                        yield result(item, identity, patient, f"{patient}-{hour}", row[name], at_ms, at_ms)
+                        yield result(item, identity, patient, order, row[name], at_ms, at_ms)
                     else:
                         yield reading(
                             item, identity, patient, row[name], at_ms, device_id=device, ward="ICU-1", seq=seq

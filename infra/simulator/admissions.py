@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from random import Random
 
 from infra.simulator.hazards import ADMISSIONS
-from infra.simulator.message import Message, new_id
+from infra.simulator.message import Message, new_id, opaque_id
 from infra.simulator.reading import iso_utc
 from infra.simulator.script import MINUTE_MS, WARDS, Patient
 
@@ -40,7 +40,7 @@ class _Stay:
         self._rng = Random(f"admissions/{seed}/{patient.patient_id}")
         self._patient, self._start_ms, self._end_ms = patient, start_ms, end_ms
         self._number = int(patient.patient_id[1:])
-        self._stay = f"S{self._number:07d}-{start_ms // 60_000}"
+        self._stay = opaque_id("stay", seed, patient.patient_id, start_ms)
         self._person = _person(self._rng, self._number)
 
     def events(self) -> Iterator[Message]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from infra.simulator.hazards import LABORATORY
-from infra.simulator.message import Message, new_id
+from infra.simulator.message import Message, new_id, opaque_id
 from infra.simulator.reading import iso_utc
 from infra.simulator.script import MINUTE_MS, Patient
 
@@ -58,7 +58,7 @@ def _of_patient(seed: int, patient: Patient, start_ms: int, end_ms: int) -> Iter
     rng = Random(f"laboratory/{seed}/{patient.patient_id}")
     collected_ms = start_ms + rng.randrange(EVERY_MS // 3)
     for draw in range(1, 1 + (end_ms - start_ms) // EVERY_MS + 1):
-        order = f"L-{patient.patient_id[1:]}-{start_ms // 1000}-{draw}"
+        order = opaque_id("order", seed, patient.patient_id, start_ms, draw)
         for analyte in rng.sample(ANALYTES, 6):
             yield from _versions(rng, patient, order, analyte, collected_ms)
         collected_ms += EVERY_MS + rng.randrange(10 * MINUTE_MS)

@@ -45,3 +45,9 @@ def new_id(rng: Random) -> str:
     """A UUID of this generator."""
     digits = f"{rng.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def opaque_id(*parts: object) -> str:
+    """The number of an order or a stay, the same for the same parts. The lake keeps it in clear: no patient id is to be
+    read in it."""
+    return new_id(Random("/".join(map(str, parts))))

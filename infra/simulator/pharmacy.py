@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from infra.simulator.hazards import PHARMACY
-from infra.simulator.message import Message, new_id
+from infra.simulator.message import Message, new_id, opaque_id
 from infra.simulator.reading import iso_utc
 from infra.simulator.script import MINUTE_MS, Patient
 
@@ -49,7 +49,7 @@ def play_pharmacy(seed: int, patients: tuple[Patient, ...], start_ms: int, end_m
 def _of_patient(seed: int, patient: Patient, start_ms: int, end_ms: int) -> Iterator[Message]:
     rng = Random(f"pharmacy/{seed}/{patient.patient_id}")
     for number, drug in enumerate(rng.sample(DRUGS, 2), 1):
-        order = f"M-{patient.patient_id[1:]}-{start_ms // 1000}-{number}"
+        order = opaque_id("prescription", seed, patient.patient_id, start_ms, number)
         at_ms = start_ms + rng.randrange(2 * MINUTE_MS, 10 * MINUTE_MS)
         yield _event(rng, patient, order, drug, "ordered", at_ms)
         yield _event(rng, patient, order, drug, "fulfilled", at_ms + rng.randrange(MINUTE_MS, 4 * MINUTE_MS), None)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from infra.loaders import cgm, icu, mimic
-from infra.loaders.loaded import HOUR_MS, Loaded, SourceMissingError
+from infra.loaders.loaded import HOUR_MS, Loaded, SourceMissingError, event_id
 from infra.simulator.ward import Event
 from tests.infra.loaders.judged import faults
 
@@ -133,6 +133,14 @@ def stays(tmp_path: Path) -> Loaded:
     return mimic.load(tables(tmp_path), END_MS)
 
 
+def order(row: int) -> str:
+    return event_id("mimic", "order", row)
+
+
+def stay(number: int) -> str:
+    return event_id("mimic", "stay", number)
+
+
 def test_charts_leave_when_they_were_stored_and_tell_when_they_were_charted(stays: Loaded) -> None:
     charts = [one for one in said(stays) if one.get("device_id")]
 
@@ -144,16 +152,16 @@ def test_charts_leave_when_they_were_stored_and_tell_when_they_were_charted(stay
 def test_a_bound_in_words_becomes_a_comparator_and_a_strange_unit_stays_strange(stays: Loaded) -> None:
     results = {one["order_id"]: one for one in said(stays) if "order_id" in one}
 
-    assert (results["L-1"]["comparator"], results["L-1"]["value"]) == ("<", 0.4)
-    assert results["L-2"]["unit"] == "meq/L"
-    assert results["L-4"]["unit"] == "furlong"
+    assert (results[order(1)]["comparator"], results[order(1)]["value"]) == ("<", 0.4)
+    assert results[order(2)]["unit"] == "meq/L"
+    assert results[order(4)]["unit"] == "furlong"
     assert (stays.rows, stays.mapped) == (8, 7)
     assert stays.not_sent == {"marked as an error": 1, "no number": 1}
     assert faults(stays.events) == 1
 
 
 def test_stays_become_registrations_admissions_transfers_and_discharges(stays: Loaded) -> None:
-    moves = [one for one in said(stays) if one.get("stay_id") == "S200"]
+    moves = [one for one in said(stays) if one.get("stay_id") == stay(200)]
 
     assert [(one["type"], one["ward"]) for one in moves] == [
         ("A04", None), ("A01", "MICU"), ("A02", "WARD-45"), ("A03", None),
@@ -173,9 +181,9 @@ def test_each_stay_is_shifted_by_one_constant_and_a_patient_s_stays_follow_each_
         fields = json.loads(event.value)
         by_stay[fields.get("stay_id", "")].append(event)
 
-    assert by_stay["S200"][-1].due_ms - by_stay["S200"][0].due_ms == 25 * HOUR_MS
-    assert END_MS - HOUR_MS < by_stay["S200"][-1].due_ms <= END_MS
-    assert by_stay["S100"][-1].due_ms < by_stay["S200"][0].due_ms
+    assert by_stay[stay(200)][-1].due_ms - by_stay[stay(200)][0].due_ms == 25 * HOUR_MS
+    assert END_MS - HOUR_MS < by_stay[stay(200)][-1].due_ms <= END_MS
+    assert by_stay[stay(100)][-1].due_ms < by_stay[stay(200)][0].due_ms
 
 
 def real(name: str) -> Path:

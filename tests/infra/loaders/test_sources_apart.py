@@ -1,9 +1,10 @@
-"""Sources beside each other and beside the simulator: whose patients are whose, and what an order's number gives away."""
+"""Sources beside each other and beside the simulator: whose patients are whose, and what an order number gives away."""
 
 from __future__ import annotations
 
+import json
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.loaders import cgm, icu, mimic, physionet
-from infra.loaders.loaded import PATIENTS, patient_id
+from infra.loaders.loaded import PATIENTS, RESULTS, patient_id
 from infra.simulator.hospital import play_hospital
 from infra.simulator.ward import ROW, Event
 from tests.infra.loaders.test_small_sources import record, tables
@@ -56,7 +57,7 @@ def test_no_two_sources_nor_the_simulator_share_a_patient(sources: dict[str, lis
 def test_no_number_belongs_to_two_sources_and_none_has_the_simulator_s_six_digits() -> None:
     ends = sorted((numbers.start, numbers.stop) for numbers in PATIENTS.values())
 
-    assert all(stop <= start for (_, stop), (start, _) in zip(ends, ends[1:], strict=False))
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(ends))
     assert ends[0][0] > 999_999
     with pytest.raises(IndexError):
         patient_id("physionet", 10_000_000)
@@ -65,6 +66,25 @@ def test_no_number_belongs_to_two_sources_and_none_has_the_simulator_s_six_digit
 def test_patients_of_every_source_are_of_the_shape_that_contracts_name(sources: dict[str, list[Event]]) -> None:
     shape = re.compile(load_contracts().stream("lab.results").topic.key_pattern)
 
-    assert not [
-        name for name, events in sources.items() for e in events if e.patient and not shape.fullmatch(e.patient)
-    ]
+    patients = {event.patient for events in sources.values() for event in events if event.patient}
+    assert not [patient for patient in patients if not shape.fullmatch(patient)]
+
+
+@pytest.mark.parametrize("name", ["simulator", "physionet", "mimic"])
+def test_no_order_and_no_stay_is_numbered_by_its_patient(sources: dict[str, list[Event]], name: str) -> None:
+    """Both are kept in clear beside the pseudonym: with the patient's number in them, they would be the way back."""
+    said = [json.loads(event.value) for event in sources[name]]
+    given = [(one["patient_id"], one[field]) for one in said for field in ("order_id", "stay_id") if field in one]
+
+    assert given
+    assert not [(patient, number) for patient, number in given if patient[-5:] in number]
+
+
+def test_the_orders_of_a_patient_are_numbered_alike_each_time(tmp_path: Path) -> None:
+    once, again = (
+        [json.loads(event.value)["order_id"] for event in of_physionet(tmp_path) if event.stream == RESULTS]
+        for _ in range(2)
+    )
+
+    assert once == again
+    assert len(set(once)) == 2
