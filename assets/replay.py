@@ -27,6 +27,7 @@ from pipelines.batch import StreamBatch
 from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows
 from pipelines.rebuild import RawReading, Rebuild, ReplayKeys, read_from_kafka
 from pipelines.replay_plan import AUTO, Ranges, Stretch, below, stretches, widest
+from pipelines.replay_plan import RAW as FROM_RAW
 from pipelines.restore import DUPLICATES, RAW, REJECTS, refuse_another_vault, remembered
 from pipelines.source import SourceError, TopicFacts, offsets_at, read_topic_facts
 from pipelines.stream_steps import StreamSteps
@@ -260,7 +261,7 @@ class _StreamWork:
     def __init__(
         self, lake: _Lake, stream: StreamContract, asked: TableContract, request: Request, stack: ExitStack
     ) -> None:
-        self._lake, self._stream, self._asked, self._request = lake, stream, asked, request
+        self._lake, self._stream, self._asked, self._request, self._stack = lake, stream, asked, request, stack
         names = [stream.tables[0].name, REJECTS, DUPLICATES, *([RAW] if asked.name == RAW else [])]
         self._tables = {name: lake.table(name) for name in names}
         self._own = self._tables[stream.tables[0].name]
@@ -269,13 +270,14 @@ class _StreamWork:
         }
         self._keys = ReplayKeys(lake.vault)
         self._read = _Read()
+        self._excused = 0
 
     def done(self) -> tuple[StreamReplay, Swap | None]:
         """Read, compare, and swap where that was asked for."""
         self._record()
-        fact = read_topic_facts(self._lake.settings, (self._stream.name,))[self._stream.name]
+        fact = self._fact()
         for topic_id in self._own.vector:
-            self._read_topic(topic_id, fact if topic_id == fact.topic_id else None)
+            self._read_topic(topic_id, fact if fact and topic_id == fact.topic_id else None)
         for shadow in self._shadows.values():
             shadow.flush()
         comparison = self._comparison()
@@ -283,6 +285,12 @@ class _StreamWork:
         read = self._read
         part = StreamReplay(self._stream.name, read.messages, tuple(read.gone), len(read.closed), compared)
         return part, self._swap(comparison, part) if self._request.swap else None
+
+    def _fact(self) -> TopicFacts | None:
+        """What the broker says of the topic; nobody asks it where only raw messages are to be read."""
+        if self._request.source == FROM_RAW:
+            return None
+        return read_topic_facts(self._lake.settings, (self._stream.name,))[self._stream.name]
 
     def _record(self) -> None:
         """Sealed values are opened to be compared: say so before."""
@@ -299,7 +307,7 @@ class _StreamWork:
         """One life of the topic; `fact` is None for one that was deleted since."""
         raw = self._raw(topic_id)
         kept_raw = raw.ranges() if raw else {}
-        wanted = below(self._wanted(topic_id, fact), self._settled(topic_id))
+        wanted = below(self._wanted(topic_id, fact, raw), self._settled(topic_id))
         kafka = dict(fact.ranges) if fact else {}
         parts = stretches(topic_id, wanted, kafka, kept_raw, self._request.source)
         self._read.spans += [covered for part in parts if (covered := part.covered)]
@@ -320,15 +328,12 @@ class _StreamWork:
         ends = [table.vector.get(topic_id, {}) for table in self._tables.values()]
         return {p: min(end.get(p, 0) for end in ends) for p in ends[0]}
 
-    def _wanted(self, topic_id: str, fact: TopicFacts | None) -> dict[int, tuple[int, int]]:
+    def _wanted(self, topic_id: str, fact: TopicFacts | None, raw: KeptMessages | None) -> dict[int, tuple[int, int]]:
         """The positions of the days' rows, and of what was appended while such rows may come."""
         since, until = self._appended()
         session, days = self._lake.session, self._request.days
-        found: list[Ranges] = [
-            ranges_appended(session, table.head, topic_id, since, until)
-            for table in self._tables.values()
-            if table.head
-        ]
+        heads = [*(table.head for table in self._tables.values()), raw.head if raw else None]
+        found: list[Ranges] = [ranges_appended(session, head, topic_id, since, until) for head in heads if head]
         asked = self._tables[self._asked.name]
         if asked.head:
             found.append(ranges_of_days(session, asked.head, topic_id, asked.column, days))
@@ -392,29 +397,42 @@ class _StreamWork:
     def _compared(self, comparison: Comparison) -> tuple[TableComparison, ...]:
         """The table asked for, and where that is the stream's own, what shares its account of positions."""
         asked, own = self._asked.name, self._own.contract.name
+        self._excused = comparison.excuse(own, self._event)
         names = [own, REJECTS, DUPLICATES] if asked == own else [asked]
         return tuple(self._one_compared(comparison, name) for name in names)
 
     def _one_compared(self, comparison: Comparison, name: str) -> TableComparison:
-        days = self._request.days if name == self._asked.name else None
-        rule = self._stream.deduplication
-        event = rule.column if rule and name == self._own.contract.name else None
-        compared = comparison.compare(name, days, event)
+        days, own = self._request.days if name == self._asked.name else None, name == self._own.contract.name
+        compared = comparison.compare(name, days, self._event if own else None)
         sealed = compare_sealed(comparison, name, self._stream.name, self._lake.vault, days)
-        return compared.also(sealed.differences, sealed.unopened)
+        return compared.also(sealed.differences, sealed.unopened, self._excused if own else 0)
+
+    @property
+    def _event(self) -> str:
+        assert self._stream.deduplication is not None, "a stream with a topic has a deduplication rule"
+        return self._stream.deduplication.column
 
     # --- swapping them in
 
     def _swap(self, comparison: Comparison, part: StreamReplay) -> Swap:
         days, own = self._request.days, self._own
         leaving = own.files_of(days)
-        coming = self._shadows[own.contract.name].of_days(days)
+        shadow = self._without_excused(comparison) if self._excused else self._shadows[own.contract.name]
+        coming = shadow.of_days(days)
         rows = sum(live.file.record_count for live in leaving)
         plan = Swap(len(leaving), len(coming.files), rows, coming.rows, tuple(self._refusals(comparison, part)))
         if plan.refusals or self._request.dry_run or part.tables[0].equal:
             return plan
-        self._shadows[own.contract.name].let_go(coming)
+        shadow.let_go(coming)
         return _swapped(self._lake, own, leaving, coming, days, plan)
+
+    def _without_excused(self, comparison: Comparison) -> Shadow:
+        """A shadow of the days without what the table rightly has as duplicates."""
+        shadow = self._stack.enter_context(Shadow(self._own.snapshot.table))
+        for rows in comparison.rows_to_swap(self._own.contract.name, self._request.days):
+            shadow.add(rows)
+        shadow.flush()
+        return shadow
 
     def _refusals(self, comparison: Comparison, part: StreamReplay) -> Iterator[str]:
         """Why the shadow may not take the table's place: it must have all that the table has a right to."""
@@ -429,11 +447,12 @@ class _StreamWork:
             yield f"{astray} positions lie on another day on one side; name all the days"
         if self._keys.replaced:
             yield "keys of rejects of these days were destroyed; what is sealed now would open nowhere"
-        if part.tables[0].past_horizon:
-            yield f"{part.tables[0].past_horizon} rows would come back that compaction found to be duplicates"
         for beside in part.tables[1:]:
             if any(each.kind in (MISSING, EXTRA, DOUBLED) for each in beside.differences):
-                yield f"{beside.table} differs as well: positions would be in two tables or in none"
+                yield (
+                    f"{beside.table} differ as well, so positions would be in two tables or in none; what was refused "
+                    "and is right by now comes in by `wardstream rejects replay`"
+                )
 
 
 def _swapped(
@@ -443,9 +462,10 @@ def _swapped(
     fenced = FencedTable(lake.catalog, (lake.settings.namespace, own.contract.name), writer="replay")
     said = {REPLAYED: json.dumps([day.isoformat() for day in days])}
     if leaving:
-        receipt = fenced.replace_files(leaving, coming, said, fewer_rows=plan.rows_before - plan.rows_after)
+        fewer = plan.rows_before - plan.rows_after
+        receipt = fenced.replace_files(leaving, coming, said, fewer_rows=fewer, news=True)
     else:
-        sequence = max((s.sequence_number or 0 for s in own.snapshot.metadata.snapshots), default=0)
+        sequence = 1 + max((s.sequence_number or 0 for s in own.snapshot.metadata.snapshots), default=0)
         receipt = fenced.restore_files([LiveFile(file, sequence) for file in coming.files], said)
     return Swap(
         plan.files_before, plan.files_after, plan.rows_before, plan.rows_after, (), snapshot_id=receipt.snapshot_id

@@ -11,7 +11,7 @@ for in stretches of `WINDOW` positions, so that memory stays bounded whatever a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -26,8 +26,9 @@ from warehouse.lake_session import quoted
 from warehouse.offsets import Interval
 from warehouse.tables import arrow_schema
 
-WINDOW = 1 << 20
+WINDOW = 1 << 18
 EXAMPLES = 3
+PIECE_ROWS = 100_000
 TOLERANCE = 1e-9
 """Two derived numbers are equal when they differ by less than this part of the greater: sums depend on their order."""
 
@@ -95,9 +96,10 @@ class TableComparison:
     def equal(self) -> bool:
         return not self.differences
 
-    def also(self, differences: Iterable[Difference], unopened: int) -> TableComparison:
-        """The same with what another way of comparing found."""
-        return replace(self, differences=summed([*self.differences, *differences]), unopened=self.unopened + unopened)
+    def also(self, differences: Iterable[Difference], unopened: int, past_horizon: int) -> TableComparison:
+        """The same with what was found in other ways."""
+        found = summed([*self.differences, *differences])
+        return replace(self, differences=found, unopened=unopened, past_horizon=past_horizon)
 
 
 Digest = tuple[int, int, int]
@@ -118,27 +120,72 @@ class Comparison:
     def __init__(self, session: duckdb.DuckDBPyConnection, spans: Iterable[Interval], hidden: pa.Table) -> None:
         self.session, self.spans = session, list(spans)
         self.tables: dict[str, TableContract] = {}
+        self._views: dict[str, str] = {}
         session.register("replayed_spans", _spans(self.spans))
         session.register("replayed_hidden", hidden)
 
     def add(self, table: TableContract, head: Head | None, rebuilt: Sequence[str]) -> None:
         """Take in a table: its rows at `head` (None: it has no snapshot) and the files of those made again."""
-        name, run = table.name, self.session.execute
+        name = table.name
         self.session.register(f"none_of_{name}", arrow_schema(table).empty_table())
         whole = f"iceberg_scan({quoted(head.metadata_location)})" if head else f"none_of_{name}"
-        made = f"read_parquet([{', '.join(map(quoted, rebuilt))}])" if rebuilt else f"none_of_{name}"
-        run(f"CREATE OR REPLACE TEMP VIEW whole_{name} AS SELECT * FROM {whole}")
-        run(f"CREATE OR REPLACE TEMP VIEW kept_{name} AS {self._replayed(whole)}")
-        run(f"CREATE OR REPLACE TEMP VIEW rebuilt_{name} AS SELECT * FROM {made}")
+        files = f"[{', '.join(map(quoted, rebuilt))}]"
+        # Its folders are named after days; they are no columns.
+        made = f"read_parquet({files}, hive_partitioning = false)" if rebuilt else f"none_of_{name}"
+        self._show(f"whole_{name}", f"SELECT * FROM {whole}")
+        self._show(f"kept_{name}", self._replayed(whole))
+        self._show(f"rebuilt_{name}", f"SELECT * FROM {made}")
         self.tables[name] = table
+
+    def _show(self, view: str, select: str) -> None:
+        self._views[view] = select
+        self.session.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS {select}")
 
     def compare(self, name: str, days: Days, event: str | None = None) -> TableComparison:
         """One of the tables added, on `days`. The others added share its account of positions.
 
         `event`: the column that names the event of a row.
         """
-        others = [other for other in self.tables if other != name]
+        account = [other for other, table in self.tables.items() if RAW_COLUMN not in table.names]
+        others = [other for other in account if other != name] if name in account else []
         return _PositionedTable(self.session, self.tables[name], others, event).compared(days)
+
+    def excuse(self, name: str, event: str) -> int:
+        """Leave out of both sides, before anything is compared, the positions of which the replay makes rows of `name`
+        and the duplicates rightly have: the table has the same event (column `event`) at the first offset named there,
+        earlier than the memory reaches. How many they are."""
+        run, place = self.session.execute, ", ".join(POSITION)
+        run(
+            f"""CREATE OR REPLACE TEMP TABLE again AS
+                SELECT {", ".join(f"r.{one}" for one in POSITION)}, d.first_offset, r."{event}" AS event
+                FROM rebuilt_{name} r JOIN kept_{_DUPLICATES} d USING ({place})
+                ANTI JOIN kept_{name} k USING ({place})"""
+        )
+        least, most = run(
+            "SELECT coalesce(min(first_offset), 0), coalesce(max(first_offset), -1) FROM again"
+        ).fetchall()[0]
+        run(
+            f"""CREATE OR REPLACE TEMP TABLE past_horizon AS
+                SELECT {", ".join(f"a.{one}" for one in POSITION)} FROM again a SEMI JOIN
+                    (SELECT * FROM whole_{name} WHERE kafka_offset >= {least} AND kafka_offset <= {most}) w
+                ON w.topic_id = a.topic_id AND w.kafka_partition = a.kafka_partition
+                    AND w.kafka_offset = a.first_offset AND w."{event}" = a.event"""
+        )
+        count = run("SELECT count(*) FROM past_horizon").fetchall()[0][0]
+        for view in (f"rebuilt_{name}", f"kept_{_DUPLICATES}") if count else ():
+            self._show(view, f"SELECT v.* FROM ({self._views[view]}) v ANTI JOIN past_horizon p USING ({place})")
+        return count
+
+    def rows_to_swap(self, name: str, days: Sequence[date]) -> Iterator[pa.Table]:
+        """The rows made again on `days`, what was excused left out, in pieces."""
+        table = self.tables[name]
+        assert table.partitioning is not None, "a table that topics feed has days"
+        column = f'"{table.partitioning.column}"'
+        reader = self.session.execute(f"SELECT * FROM rebuilt_{name} WHERE {on_days(column, days)}").to_arrow_reader(
+            PIECE_ROWS
+        )
+        for batch in reader:
+            yield pa.Table.from_batches([batch])
 
     def astray(self, name: str, days: Sequence[date]) -> int:
         """Positions that lie on `days` on one side and on another day on the other."""
@@ -187,14 +234,12 @@ class _PositionedTable:
         kept, rebuilt = self._digests(f"kept_{self._name}", days), self._digests(f"rebuilt_{self._name}", days)
         places = sorted({at[1:] for at in kept.keys() | rebuilt.keys() if kept.get(at) != rebuilt.get(at)})
         differences: list[Difference] = []
-        excused = 0
         for place in places:
             self._open(place)
-            excused += self._excuse()
             differences += self._rows.differences(days)
         kinds = {difference.kind for difference in differences}
         moved = self._moved(days) if {MISSING, EXTRA} <= kinds else 0
-        return TableComparison(self._name, by_day(kept), by_day(rebuilt), summed(differences), excused, moved)
+        return TableComparison(self._name, by_day(kept), by_day(rebuilt), summed(differences), moved=moved)
 
     def _digests(self, view: str, days: Days) -> dict[tuple[date | None, str, int, int], Digest]:
         """(day, topic id, partition, window) -> digest."""
@@ -212,43 +257,19 @@ class _PositionedTable:
             f"topic_id = {quoted(topic)} AND kafka_partition = {int(partition)} "
             f"AND kafka_offset >= {int(number) * WINDOW} AND kafka_offset < {(int(number) + 1) * WINDOW}"
         )
+        columns = ", ".join(f'"{name}"' for name in self._rows.needed)
         for side in ("kept", "rebuilt"):
             self._session.execute(
-                f"CREATE OR REPLACE TEMP TABLE {side} AS SELECT * FROM {side}_{self._name} WHERE {within}"
+                f"CREATE OR REPLACE TEMP TABLE {side} AS SELECT {columns} FROM {side}_{self._name} WHERE {within}"
             )
             parts = [
-                f"SELECT {', '.join(POSITION)}, {quoted(other)} AS place, "
-                f"{'first_offset' if other == _DUPLICATES else 'NULL::BIGINT'} AS first_offset "
-                f"FROM {side}_{other} WHERE {within}"
+                f"SELECT {', '.join(POSITION)}, {quoted(other)} AS place FROM {side}_{other} WHERE {within}"
                 for other in self._others
-            ] or [f"SELECT {', '.join(POSITION)}, '' AS place, NULL::BIGINT AS first_offset FROM kept WHERE false"]
+            ] or [f"SELECT {', '.join(POSITION)}, '' AS place FROM kept WHERE false"]
             self._session.execute(
-                f"CREATE OR REPLACE TEMP TABLE {side}_else AS SELECT {', '.join(POSITION)}, min(place) AS place, "
-                f"min(first_offset) AS first_offset FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL"
+                f"CREATE OR REPLACE TEMP TABLE {side}_else AS SELECT {', '.join(POSITION)}, min(place) AS place "
+                f"FROM ({' UNION ALL '.join(parts)}) GROUP BY {', '.join(POSITION)}"
             )
-
-    def _excuse(self) -> int:
-        """Take out of both sides what compaction found past the horizon; how many positions."""
-        using = f"USING ({', '.join(POSITION)})"
-        if self._event is None:
-            return 0
-        self._session.execute(
-            f"""CREATE OR REPLACE TEMP TABLE again AS
-                SELECT {", ".join(f"e.{name}" for name in POSITION)}, e.first_offset, r."{self._event}" AS event
-                FROM rebuilt r JOIN kept_else e {using} ANTI JOIN kept k {using} WHERE e.place = '{_DUPLICATES}'"""
-        )
-        bounds = self._session.execute("SELECT min(first_offset), max(first_offset) FROM again").fetchall()[0]
-        if bounds[0] is None:
-            return 0
-        self._session.execute(
-            f"""CREATE OR REPLACE TEMP TABLE excused AS
-                SELECT a.* FROM again a SEMI JOIN whole_{self._name} w
-                ON w.topic_id = a.topic_id AND w.kafka_partition = a.kafka_partition
-                    AND w.kafka_offset = a.first_offset AND w."{self._event}" = a.event
-                    AND w.kafka_offset >= {bounds[0]} AND w.kafka_offset <= {bounds[1]}"""
-        )
-        self._session.execute("DELETE FROM rebuilt r USING excused e WHERE r.kafka_offset = e.kafka_offset")
-        return self._session.execute("SELECT count(*) FROM excused").fetchall()[0][0]
 
     def _moved(self, days: Days) -> int:
         """Events made again at a position where the table lacks them, and kept by it where none is made again."""
@@ -277,6 +298,11 @@ class _Rows:
         floats: frozenset[str] = frozenset(),
     ) -> None:
         self._session, self._time, self._columns, self._key, self._floats = session, time, columns, key, floats
+
+    @property
+    def needed(self) -> list[str]:
+        """All columns that are looked at."""
+        return list(dict.fromkeys([*self._key, *self._columns, self._time]))
 
     def day(self, side: str) -> str:
         return f"date_trunc('day', {side}\"{self._time}\")"
@@ -383,11 +409,18 @@ def compared_columns(table: TableContract) -> list[str]:
 
 def on_days(column: str, days: Sequence[date]) -> str:
     """An SQL condition: whether the column's time lies on one of the days (UTC)."""
-    spans = []
-    for day in sorted(set(days)):
-        first, past = (moment.isoformat(sep=" ") for moment in day_bounds(day))
-        spans.append(f"({column} >= TIMESTAMPTZ '{first}' AND {column} < TIMESTAMPTZ '{past}')")
-    return f"({' OR '.join(spans)})" if spans else "false"
+    spans: list[tuple[datetime, datetime]] = []
+    for first, past in map(day_bounds, sorted(set(days))):
+        if spans and spans[-1][1] == first:
+            spans[-1] = (spans[-1][0], past)
+        else:
+            spans.append((first, past))
+    parts = [f"({column} >= {_moment(first)} AND {column} < {_moment(past)})" for first, past in spans]
+    return f"({' OR '.join(parts)})" if parts else "false"
+
+
+def _moment(at: datetime) -> str:
+    return f"TIMESTAMPTZ '{at.isoformat(sep=' ')}'"
 
 
 def by_day(digests: Mapping[tuple[date | None, str, int, int], Digest]) -> dict[date | None, int]:

@@ -32,6 +32,10 @@ class SealError(Exception):
     """Sealed bytes do not open: another key, other associated data, or altered bytes. Names nothing of the content."""
 
 
+class KeyGoneError(SealError):
+    """The key that would open it was destroyed, as it was meant to be."""
+
+
 def subject_token(key: bytes, system: str, identifier: str, epoch: int = FIRST_EPOCH) -> str:
     """The pseudonym of a person: 26 characters of base32 in lower case.
 
@@ -174,13 +178,14 @@ def _sealed(stream: str, column: str, payload: bytes, key: bytes | None, under: 
 
 
 def unseal_of(keys: RejectKeys, stream: str, column: str, sealed: bytes, under: str, token: str | None) -> bytes:
-    """The payload that `seal_for` sealed. Raises `SealError` where its key is gone or does not fit."""
+    """The payload that `seal_for` sealed. Raises `KeyGoneError` where its key is gone, `SealError` where it does not
+    fit."""
     if under == UNDER_PERSON:
         key = keys.data_keys([token]).get(token) if token else None
     else:
         key = keys.reject_key(date.fromisoformat(under.removeprefix(UNDER_DAY)))
     if key is None:
-        raise SealError("the key that would open it was destroyed")
+        raise KeyGoneError("the key that would open it was destroyed")
     return unseal(sealed, key, _place(stream, column, under, token))
 
 

@@ -16,12 +16,14 @@ from datetime import date, datetime
 import numpy as np
 import pyarrow as pa
 
-from warehouse.comparison import COLUMN, EXAMPLES, SEALS, WINDOW, Comparison, Days, Difference, on_days
+from warehouse.comparison import COLUMN, EXAMPLES, SEALS, Comparison, Days, Difference, on_days
 from warehouse.contract import TableContract
-from warehouse.identity import RejectKeys, SealError, unseal_of
+from warehouse.identity import KeyGoneError, RejectKeys, SealError, unseal_of
 from warehouse.lake_session import quoted
 from warehouse.offsets import Interval
 
+WINDOW = 1 << 22
+"""Positions looked at together: of each that is sealed a digest is held."""
 _ROWS = 4_096
 
 
@@ -112,13 +114,14 @@ class _Opening:
             )
 
     def _digest(self, sealed: bytes, under: str, token: str | None) -> int:
-        """0 where the value cannot be opened; whose key seals it is part of what is compared."""
+        """0 where the key is gone. Whose key seals it is part of what is compared, and so is that it opens at all."""
         try:
-            opened = unseal_of(self._keys, self._stream, self._column, sealed, under, token)
-        except SealError:
+            opened = under.encode() + b"|" + unseal_of(self._keys, self._stream, self._column, sealed, under, token)
+        except KeyGoneError:
             return 0
-        mix = hashlib.blake2b(under.encode() + b"|" + opened, key=self._secret, digest_size=8)
-        return int.from_bytes(mix.digest(), "little") or 1
+        except SealError:
+            opened = b"does not open"
+        return int.from_bytes(hashlib.blake2b(opened, key=self._secret, digest_size=8).digest(), "little") or 1
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[tuple[bytes, str, str | None]]:

@@ -158,7 +158,7 @@ def lines(done: Replay, dry_run: bool = False) -> Iterator[str]:
     for stream in done.streams:
         yield from _gone_lines(stream)
     yield from (f"not checkable: {sentence}" for sentence in done.refused)
-    yield from _swap_lines(done.swap, done.table, dry_run)
+    yield from _swap_lines(done.swap, done.table, dry_run) if not done.equal else ()
     yield _verdict(done)
 
 
@@ -218,7 +218,7 @@ def _swap_lines(swap: Swap | None, table: str, dry_run: bool) -> Iterator[str]:
         yield from (f"not swapped: {why}" for why in swap.refusals)
     elif swap.snapshot_id is not None:
         yield f"swapped {change} in snapshot {swap.snapshot_id}"
-        yield f"what was made of these days is as it was: judge them again (Dagster: materialise quality/{table})"
+        yield f"the gate judges these days again within the hour, or at once: Dagster, materialise quality/{table}"
     elif dry_run:
         yield f"would swap {change}"
 

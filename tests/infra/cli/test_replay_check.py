@@ -77,7 +77,7 @@ def test_a_swap_says_what_it_changes_before_it_does() -> None:
     told = list(lines(result(LOST, swap=Swap(3, 1, 5, 6, (), 77))))
     assert told[-3:-1] == [
         "swapped 3 files with 5 rows by 1 with 6 in snapshot 77",
-        "what was made of these days is as it was: judge them again (Dagster: materialise quality/vitals)",
+        "the gate judges these days again within the hour, or at once: Dagster, materialise quality/vitals",
     ]
 
 
