@@ -139,13 +139,15 @@ def _cold(read: _Reader) -> str:
     """Where cold files go; empty: nowhere. Apart from the tables, whose unreferenced objects are swept."""
     warehouse = read.text("WARDSTREAM_WAREHOUSE", DEFAULT_WAREHOUSE).rstrip("/") + "/"
     cold = read.text("WARDSTREAM_COLD_WAREHOUSE", "").rstrip("/")
-    scheme = warehouse.partition("://")[0]
-    if cold and (
-        not cold.startswith(f"{scheme}://") or f"{cold}/".startswith(warehouse) or warehouse.startswith(f"{cold}/")
-    ):
+    scheme, _, rest = warehouse.partition("://")
+    beside = not f"{cold}/".startswith(warehouse) and not warehouse.startswith(f"{cold}/")
+    if cold and not (cold.startswith(f"{scheme}://") and beside):
         raise SettingError(
             f"WARDSTREAM_COLD_WAREHOUSE must be {scheme}://BUCKET/PREFIX beside WARDSTREAM_WAREHOUSE, none in the other"
         )
+    bucket = f"{scheme}://{rest.partition('/')[0]}/"
+    if cold and scheme == "s3" and not read.text("WARDSTREAM_S3_ENDPOINT", "") and not cold.startswith(bucket):
+        raise SettingError(f"WARDSTREAM_COLD_WAREHOUSE must begin with {bucket}: the embedded store has one bucket")
     return cold
 
 

@@ -54,3 +54,16 @@ def test_a_broker_that_is_away_is_named_with_what_to_do_and_no_code_of_a_library
         assert told.startswith(f"Kafka at {settings.kafka_bootstrap} does not answer; ")
         assert remedy in told
         assert "_TRANSPORT" not in told
+
+
+def test_tiered_storage_is_declared_where_class_and_site_have_it() -> None:
+    tiered = replace(VITALS, tiered=True)
+    standing = ObservedTopic("device.vitals", 4, VITALS.config)
+    changes, refused = plan_topic("device.vitals", tiered, standing)
+    assert refused == []
+    assert {change.key: change.after for change in changes} == {
+        "remote.storage.enable": "true",
+        "local.retention.ms": str(2 * 86_400_000),
+    }
+    assert plan_topic("device.vitals", replace(tiered, local_retention_ms=None), standing) == ([], [])
+    assert plan_topic("device.vitals", VITALS, standing) == ([], [])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.warehouse.fenced import TOPIC
@@ -72,6 +75,37 @@ def test_what_is_cold_is_read_as_before_by_pyiceberg_and_duckdb(store_lake: Sett
             "SELECT count(*), sum(kafka_offset) FROM iceberg_scan(?)", [made.table().metadata_location]
         ).fetchone()
     assert counted == (27, sum(range(27)))
+
+
+def test_copies_bear_the_storage_class_of_the_site_and_lie_in_a_bucket_of_their_own(store_lake: Settings) -> None:
+    settings = replace(store_lake, cold_warehouse="s3://coldbucket/lake", cold_storage_class="STANDARD_IA")
+    made = MadeLake(settings)
+    client = made.table().io._client()
+    client.create_bucket(Bucket="coldbucket")
+    made.ingest(days(FIRST, 5))
+    made.now = at(FIRST + timedelta(days=4))
+    made.run("vitals")
+    (cold_file,) = [live for live in made.files() if not made.states("vitals")[0].is_warm(live)]
+    key = cold_file.file.file_path.removeprefix("s3://coldbucket/")
+    assert client.head_object(Bucket="coldbucket", Key=key).get("StorageClass") == "STANDARD_IA"
+    assert made.rows().num_rows == 15
+    held = held_paths(made.table(), made.now)
+    assert cold_file.file.file_path in held
+
+
+def test_a_session_reads_the_cold_place_and_nothing_else_beside_the_lake(folder_lake: Settings) -> None:
+    settings = cold(folder_lake)
+    other = Path(settings.warehouse.removeprefix("file://")).parent / "other.csv"
+    place = Path(settings.cold_warehouse.removeprefix("file://"))
+    place.mkdir(parents=True)
+    for file in (other, place / "cold.csv"):
+        file.write_text("a\n1\n")
+    with open_session(settings) as session:
+        assert session.execute(f"SELECT * FROM 'file://{place}/cold.csv'").fetchall() == [(1,)]
+        with pytest.raises(duckdb.PermissionException):
+            session.execute(f"SELECT * FROM 'file://{other}'")
+    with open_session(folder_lake) as session, pytest.raises(duckdb.PermissionException):
+        session.execute(f"SELECT * FROM 'file://{place}/cold.csv'")
 
 
 def test_a_move_back_comes_when_the_class_keeps_it_warm_longer(ward: MadeLake) -> None:
