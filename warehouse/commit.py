@@ -42,6 +42,7 @@ from warehouse.snapshots import (
     ROWS,
     WRITER,
     Draft,
+    Entries,
     FilesChangedError,
     FilesGoneError,
     Head,
@@ -295,6 +296,7 @@ class _Landing:
     def __init__(self, session: TableSession, plan: Callable[[Head], Draft | None], needs_history: bool) -> None:
         self._session, self._plan, self._needs_history = session, plan, needs_history
         self._sent: dict[int, tuple[int | None, Draft]] = {}
+        self._known: Entries = {}
         self._faults = 0
         self.attempts = 0
         self.draft: Draft | None = None
@@ -328,7 +330,7 @@ class _Landing:
         draft = self._plan(self.head)
         if draft is None:
             return
-        prepared = self._session.prepare(self.head, draft)
+        prepared = self._session.prepare(self.head, draft, self._known)
         self._sent[prepared.snapshot.snapshot_id] = (prepared.snapshot.parent_snapshot_id, draft)
         self.attempts += 1
         self.head = self._session.swap(self.head, prepared)

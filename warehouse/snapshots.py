@@ -204,15 +204,19 @@ def line_of(metadata: TableMetadata) -> Iterator[Snapshot]:
         snapshot = by_id.get(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id is not None else None
 
 
-def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int) -> Prepared:
+Entries = dict[str, list[ManifestEntry]]
+"""Live entries of manifests by location; a manifest never changes."""
+
+
+def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int, known: Entries | None = None) -> Prepared:
     """Write manifest and manifest list of a snapshot on this head: one PUT each. Raises OSError if the store refuses,
     `FilesChangedError` if a file that is to leave by name is not there.
 
     `now_ms`: milliseconds since 1970 UTC. A table's time never runs backwards, whatever the clock does: other engines
-    refuse metadata whose snapshots do.
+    refuse metadata whose snapshots do. `known`: what earlier attempts read; what this one reads is added.
     """
     metadata = head.metadata
-    writing = _Writing(head, io, metadata.new_snapshot_id())
+    writing = _Writing(head, io, metadata.new_snapshot_id(), {} if known is None else known)
     kept, removed = writing.without(draft.leaving)
     manifests = writing.clustered(kept) if draft.clustered else writing.merged(kept)
     manifests = [*writing.manifest_of(draft.added, draft.sequence), *manifests]
@@ -301,8 +305,8 @@ class AssertSameRefs(ValidatableTableRequirement):
 class _Writing:
     """The writing of one snapshot: names, format and the store."""
 
-    def __init__(self, head: Head, io: SinglePutFileIO, snapshot_id: int) -> None:
-        self._table, self._manifests, self._io = head.table, head.manifests, io
+    def __init__(self, head: Head, io: SinglePutFileIO, snapshot_id: int, known: Entries) -> None:
+        self._table, self._manifests, self._io, self._known = head.table, head.manifests, io, known
         self._name = uuid.uuid4()
         self._written = 0
         self.snapshot_id = snapshot_id
@@ -340,7 +344,7 @@ class _Writing:
         for size in MERGE_TIERS:
             small = [manifest for manifest in manifests if self._mergeable(manifest, size)]
             if len(small) >= MERGED_MANIFESTS:
-                reads = ExecutorFactory.get_or_create().map(lambda m: entries_of(m, self._io), small)
+                reads = ExecutorFactory.get_or_create().map(self._entries, small)
                 entries = [entry for read in reads for entry in read]
                 spec_id = self._table.metadata.default_spec_id
                 one = [self._manifest(spec_id, existing=entries)] if entries else []
@@ -352,7 +356,7 @@ class _Writing:
         and those of other kinds or specs, as they are."""
         spec_id = self._table.metadata.default_spec_id
         ours = [manifest for manifest in manifests if self._mergeable(manifest, CLUSTERED_FILES)]
-        reads = ExecutorFactory.get_or_create().map(lambda m: entries_of(m, self._io), ours)
+        reads = ExecutorFactory.get_or_create().map(self._entries, ours)
         entries = sorted((entry for read in reads for entry in read), key=lambda e: _day_of(e.data_file) or 0)
         pieces = [entries[start : start + CLUSTERED_FILES] for start in range(0, len(entries), CLUSTERED_FILES)]
         written = [self._manifest(spec_id, existing=piece) for piece in pieces]
@@ -394,7 +398,9 @@ class _Writing:
         yield from ((manifest, read.get(manifest.manifest_path, [])) for manifest in self._manifests)
 
     def _entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
-        return entries_of(manifest, self._io)
+        if manifest.manifest_path not in self._known:
+            self._known[manifest.manifest_path] = entries_of(manifest, self._io)
+        return self._known[manifest.manifest_path]
 
     def _manifest(self, spec_id: int, **entries: list[ManifestEntry]) -> ManifestFile:
         output = _InMemory(self._location(f"{self._name}-m{self._written}.avro"))

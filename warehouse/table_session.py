@@ -25,6 +25,7 @@ from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
 from warehouse.snapshots import (
     TORN,
     Draft,
+    Entries,
     Head,
     Prepared,
     expirable,
@@ -99,11 +100,11 @@ class TableSession:
         self._progress("stage")
         return stage(table, rows, store_of(table))
 
-    def prepare(self, head: Head, draft: Draft) -> Prepared:
-        """Put the snapshot's manifests into the store."""
+    def prepare(self, head: Head, draft: Draft, known: Entries | None = None) -> Prepared:
+        """Put the snapshot's manifests into the store. `known`: as `snapshots.prepare` takes it."""
         self._progress("manifest")
         now_ms = int(self._clock().timestamp() * 1000)
-        return prepare(head, draft, store_of(head.table), now_ms)
+        return prepare(head, draft, store_of(head.table), now_ms, known)
 
     def swap(self, head: Head, prepared: Prepared) -> Head:
         """Ask the catalog. On return the snapshot is the table's head; after `CommitFailedException` it is not and

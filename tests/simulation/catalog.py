@@ -22,7 +22,7 @@ from pyiceberg.table.metadata import TableMetadata, new_table_metadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import MetadataLogEntry, Operation, Snapshot, Summary
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
-from pyiceberg.table.update import AddSnapshotUpdate, RemoveSnapshotsUpdate, SetSnapshotRefUpdate
+from pyiceberg.table.update import AddSnapshotUpdate, RemoveSnapshotsUpdate, SetPropertiesUpdate, SetSnapshotRefUpdate
 from pyiceberg.transforms import DayTransform
 from pyiceberg.types import IntegerType, LongType, NestedField, StringType, TimestamptzType
 
@@ -144,7 +144,7 @@ class Tables:
         return self.states[name]
 
     def _written(self, metadata: TableMetadata, version: int) -> str:
-        location = f"{metadata.location}/metadata/{version:05d}-{uuid.uuid4()}.json"
+        location = f"{metadata.location}/metadata/{version:05d}-{uuid.uuid4()}.metadata.json"
         self.store.objects[location] = b"{}"
         return location
 
@@ -307,6 +307,8 @@ def _applied(metadata: TableMetadata, update: Any) -> TableMetadata:
         return _added(metadata, update.snapshot)
     if isinstance(update, RemoveSnapshotsUpdate):
         return _without(metadata, update.snapshot_ids)
+    if isinstance(update, SetPropertiesUpdate):
+        return metadata.model_copy(update={"properties": {**metadata.properties, **update.updates}})
     assert isinstance(update, SetSnapshotRefUpdate), "the committer makes no other updates"
     assert update.snapshot_id == metadata.current_snapshot_id, "the new snapshot becomes the head"
     return metadata

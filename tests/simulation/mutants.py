@@ -21,6 +21,9 @@ from tests.simulation.catalog import RestLike
 from tests.simulation.world import StandIns, World
 from warehouse import commit, drafts, snapshots, table_session
 from warehouse.offsets import Placement
+from warehouse.staging import StagedFiles
+from warehouse.sweep_objects import SweepList
+from warehouse.upkeep import sweep
 
 
 def without_the_place_check(world: World) -> StandIns:
@@ -154,6 +157,24 @@ def with_the_way_to_a_vector_let_go(world: World) -> StandIns:
     """Of what a kept snapshot without a vector relies on only the one that says it stays, not those in between."""
     way = snapshots._way_to_vector
     return [(snapshots, "_way_to_vector", lambda snapshot, by_id: way(snapshot, by_id)[-1:])]
+
+
+def with_files_kept_over_a_sweep(world: World) -> StandIns:
+    """Who staged files before a sweep puts them into the table after it."""
+
+    def fits(files: StagedFiles, table: Any) -> bool:
+        return (files.schema_id, files.spec_id) == (table.metadata.current_schema_id, table.metadata.default_spec_id)
+
+    return [(StagedFiles, "fits", fits)]
+
+
+def without_a_sweep_s_fence(world: World) -> StandIns:
+    """What was marked and is named by nobody is deleted, whatever a writer that stands still is about to do."""
+
+    def at_once(fenced: Any, table: Any, marked: SweepList, *_: Any) -> sweep.SweepReceipt:
+        return sweep._finish(table, marked, len(marked.objects), lambda step: None)
+
+    return [(sweep, "sweep", at_once)]
 
 
 def on_a_catalog_that_takes_stale_heads(world: World) -> StandIns:

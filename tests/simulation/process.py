@@ -1,4 +1,4 @@
-"""Processes of the simulated site: the product's own stream process, and one that derives tables.
+"""Processes of the simulated site: the product's own stream process, one that derives tables, and one that sweeps.
 
 Holds: how an incarnation lives and dies, and the tiny stream it reads: a contract, a decoder, rows of three tables.
 Real in it: `pipelines.restore.Restorer` (starts and memory), `pipelines.deduplicate`, `pipelines.lake.Lake` with its
@@ -31,6 +31,9 @@ from tests.simulation.turns import EPOCH_S, Task, Turns
 from warehouse.analytics import LakeUnavailable
 from warehouse.commit import FencedTable, OutcomeUnknownError, StoreUnavailableError
 from warehouse.settings import Settings
+from warehouse.snapshots import TORN, SweepOvertakenError
+from warehouse.table_session import TRANSIENT
+from warehouse.upkeep import observed, sweep
 
 ROWS, REJECTS, DUPLICATES, DERIVED = "rows", "rejects", "duplicates", "derived"
 INGESTED = (ROWS, REJECTS, DUPLICATES)
@@ -296,6 +299,44 @@ class StreamProcess(Process):
 def _lake_table(name: str, settings: Settings) -> LakeTable:
     rows = {ROWS: table_rows, REJECTS: reject_rows, DUPLICATES: duplicate_rows}[name]
     return LakeTable(name, frozenset({STREAM}), ARROW, lambda: restore.open_table(settings, name), rows)
+
+
+class SweepingProcess(Process):
+    """Looks for what no snapshot names, waits, and sweeps it: with the product's own look, fence and sweep.
+
+    It waits far less than upkeep does: no query runs here, and what writers have staged must be safe without any wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        turns: Turns,
+        open_table: Callable[[str], FencedTable],
+        load_table: Callable[[str], Any],
+        chance: random.Random,
+    ) -> None:
+        super().__init__(name, turns)
+        self._open_table, self._load_table, self._chance = open_table, load_table, chance
+        self.deleted = 0
+
+    def life(self) -> None:
+        while not self.draining:
+            self.turns.sleep(self._chance.uniform(0, 3))
+            try:
+                self._round(self._chance.choice(INGESTED))
+            except (*TRANSIENT, StoreUnavailableError, SweepOvertakenError, *TORN, KeyError):
+                continue
+
+    def _round(self, name: str) -> None:
+        if self._load_table(name).current_snapshot() is None:
+            return
+        if (resumed := sweep.resume(self._load_table(name))) is not None:
+            self.deleted += resumed.objects
+        marked = sweep.mark(self._load_table(name))
+        self.turns.sleep(self._chance.choice((0.0, 0.5, 5.0, 60.0)))
+        table = self._load_table(name)
+        if observed.interrupted_sweep(table) is None:
+            self.deleted += sweep.sweep(self._open_table(name), table, marked).objects
 
 
 @dataclass(frozen=True, slots=True)

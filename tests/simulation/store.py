@@ -12,6 +12,7 @@ import io as memory
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestCo
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
-from tests.simulation.turns import OK, Turns
-from warehouse.object_store import SinglePutFileIO
+from tests.simulation.turns import EPOCH_S, OK, Turns
+from warehouse.object_store import Listing, SinglePutFileIO, StoredObject
 from warehouse.staging import SWEEP, StagedFiles
 
 DAY_US = 86_400_000_000
@@ -62,6 +63,8 @@ class Store:
         answer = self._turns.ask("get")
         if answer == "lost":
             raise OSError("the store does not answer")
+        if location not in self.objects:
+            raise FileNotFoundError(location)
         content = self.objects[location]
         if answer == "hollow":
             return _hollow(content)
@@ -76,6 +79,13 @@ class Store:
                 self.objects.pop(location, None)
         if answer != OK:
             raise OSError("the store does not answer")
+
+    def list(self, prefix: str) -> Listing:
+        """Everything below a prefix, and the time by the world's clock."""
+        if self._turns.ask("list") != OK:
+            raise OSError("the store does not answer")
+        at = datetime.fromtimestamp(EPOCH_S + self._turns.now, UTC)
+        return Listing(tuple(StoredObject(name, 1, at) for name in self.listed(prefix)), at)
 
     def quiet(self) -> Store:
         """The same objects without faults and turns, for who watches."""
@@ -108,6 +118,9 @@ class SimulatedIO(SinglePutFileIO):
 
     def delete_many(self, locations: list[str]) -> None:
         self.store.delete(locations)
+
+    def listed(self, prefix: str) -> Listing:
+        return self.store.list(prefix)
 
 
 class _Object(InputFile):

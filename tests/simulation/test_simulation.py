@@ -14,7 +14,12 @@ from tests.simulation.world import Circumstances, World, installed
 
 CAUGHT_WITHIN = 60_000
 """Steps, over worlds of rising seeds."""
-FIRST_SEED = {"with old heads believed": 7, "with the way to a vector let go": 7}
+FIRST_SEED = {
+    "with old heads believed": 7,
+    "with the way to a vector let go": 7,
+    "with files kept over a sweep": 7,
+    "without a sweep s fence": 7,
+}
 """Where to begin, for what few worlds bring about; 1 for all others."""
 
 

@@ -24,6 +24,7 @@ import duckdb
 import pyarrow as pa
 from pyiceberg.exceptions import CommitStateUnknownException, ServerError, ServiceUnavailableError
 from pyiceberg.manifest import clear_manifest_cache
+from pyiceberg.table import Table
 from pyiceberg.table import snapshots as library_snapshots
 from requests import ReadTimeout
 from sqlalchemy.exc import OperationalError
@@ -37,7 +38,15 @@ from tests.simulation import store as plain
 from tests.simulation.broker import BAD, STREAM, Broker, SimulatedReader
 from tests.simulation.catalog import NAMESPACE, MetastoreLike, RestLike, Tables, line_of
 from tests.simulation.judge import Judge, Wrong, vector, vector_at
-from tests.simulation.process import DERIVED, INGESTED, DerivingProcess, Process, StreamProcess, Surroundings
+from tests.simulation.process import (
+    DERIVED,
+    INGESTED,
+    DerivingProcess,
+    Process,
+    StreamProcess,
+    Surroundings,
+    SweepingProcess,
+)
 from tests.simulation.store import Store, data_rows
 from tests.simulation.turns import (
     OK,
@@ -52,9 +61,10 @@ from warehouse import snapshots, table_session
 from warehouse.analytics import LakeUnavailable
 from warehouse.commit import FencedTable
 from warehouse.settings import Settings
+from warehouse.upkeep import observed
 
 SETTINGS = Settings.from_environment({})
-REQUESTS = ("load", "get", "put", "swap", "pointer", "answer", "delete", "facts", "read", "query")
+REQUESTS = ("load", "get", "put", "swap", "pointer", "answer", "delete", "list", "facts", "read", "query")
 """What goes out to another part. A turn that answers one of them is a step; so is an event."""
 ANSWERS: dict[str, tuple[str, ...]] = {
     "load": ("lost", "torn"),
@@ -62,6 +72,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "put": ("lost before", "lost after", "partial"),
     "swap": ("lost before", "lost after", "late", "conflict after acting"),
     "delete": ("lost before", "lost after"),
+    "list": ("lost",),
     "facts": ("lost",),
     "read": ("lost",),
     "query": ("lost",),
@@ -87,6 +98,7 @@ class Circumstances:
     commit_rows: int = 40
     queue_bytes: int = 20_000
     derives: bool = True
+    sweeps: bool = False
 
 
 def drawn(chance: random.Random, real_files: bool = False) -> Circumstances:
@@ -105,6 +117,7 @@ def drawn(chance: random.Random, real_files: bool = False) -> Circumstances:
         commit_rows=chance.choice((5, 30, 200)),
         queue_bytes=chance.choice((4_000, 20_000, 1 << 20)),
         derives=chance.random() < 0.7,
+        sweeps=chance.random() < 0.5,
     )
 
 
@@ -141,6 +154,9 @@ class World:
         if c.derives:
             rng = random.Random(self._rng.random())
             self.processes.append(DerivingProcess("deriving", self.turns, self._open, rng, self.judge))
+        if c.sweeps:
+            chance = random.Random(self._rng.random())
+            self.processes.append(SweepingProcess("sweeping", self.turns, self._open, self._load, chance))
         for process in self.processes:
             process.start(self.judge.disturbances)
 
@@ -432,9 +448,15 @@ class World:
             kinds.append(lambda: OperationalError("swap", {}, Exception("closed")))
         return self._rng.choice(kinds)()
 
+    def _face(self) -> RestLike:
+        return (MetastoreLike if self.circumstances.metastore else RestLike)(self.tables)
+
+    def _load(self, name: str) -> Table:
+        return self._face().load_table((NAMESPACE, name))
+
     def _open(self, name: str) -> FencedTable:
         owner = self.turns.current.owner if self.turns.current else None
-        face = (MetastoreLike if self.circumstances.metastore else RestLike)(self.tables)
+        face = self._face()
         return FencedTable(
             face,
             (NAMESPACE, name),
@@ -519,6 +541,7 @@ def _stand_ins(world: World) -> list[tuple[Any, str, Any]]:
         (catch_up, "read_topic_facts", lambda settings, streams: {STREAM: world.broker.facts()}),
         (catch_up, "PartitionReader", world.reader),
         (snapshots, "ExecutorFactory", _InTurn),
+        (observed, "ExecutorFactory", _InTurn),
         (snapshots, "MERGED_MANIFESTS", 4),
         (snapshots, "MERGE_TIERS", (4, 16)),
         (table_session, "SWEPT_FILES", 3),
