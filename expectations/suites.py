@@ -45,8 +45,9 @@ DERIVED = "derived"
 """The implementation type by which a contract gives an expectation derived here another severity."""
 
 DERIVED_WARNINGS = frozenset(
-    {"versions_rise", "volume_as_usual", "soon_in_the_lake", "newest_is_recent"},
+    {"kafka_time_rises", "versions_rise", "volume_as_usual", "soon_in_the_lake", "newest_is_recent"},
 )
+"""`kafka_time_rises`: a broker's clock may be set back; what the rows say is right all the same."""
 
 STALE_AFTER = {
     "clinical": timedelta(minutes=5),

@@ -289,7 +289,10 @@ def _canonical(rows: pa.Table, tables: _Tables, code: np.ndarray, unit: np.ndarr
     units = pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int32), mask=unitless), tables.canonical)
     rows = _replaced(rows, "numeric_value", pa.array(value, mask=absent))
     rows = _replaced(rows, "unit", units)
-    return rows.append_column("quality_flag", _flags(value, code, tables))
+    flag = _flags(value, code, tables)
+    if wave.any():
+        flag = np.maximum(flag, _flags_of_waves(_array(rows, "samples"), code, tables))
+    return rows.append_column("quality_flag", _words(flag))
 
 
 def _converted(waves: pa.ListArray, factor: np.ndarray, offset: np.ndarray) -> pa.ListArray:
@@ -305,12 +308,28 @@ def _replaced(rows: pa.Table, name: str, column: pa.Array) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index(name), name, column)
 
 
-def _flags(value: np.ndarray, code: np.ndarray, tables: _Tables) -> pa.DictionaryArray:
-    """dictionary<string>[rows]; null for a value that counts, for a word and for a wave."""
+_FLAGS = pa.array([OUT_OF_RANGE, PROBE_OFF])
+
+
+def _flags(value: np.ndarray, code: np.ndarray, tables: _Tables) -> np.ndarray:
+    """int8[values]: the place in `_FLAGS`; -1 for a value that counts, and where there is none."""
     flag = np.full(len(value), -1, np.int8)
     flag[(value < tables.low[code]) | (value > tables.high[code])] = 0
     flag[(value == 0) & tables.zero_is_off[code]] = 1
-    return pa.DictionaryArray.from_arrays(pa.array(flag, mask=flag < 0), pa.array([OUT_OF_RANGE, PROBE_OFF]))
+    return flag
+
+
+def _flags_of_waves(waves: pa.ListArray, code: np.ndarray, tables: _Tables) -> np.ndarray:
+    """int8[rows]: the gravest flag of any sample of a row's wave; -1 without one."""
+    flag = np.full(len(waves), -1, np.int8)
+    of_row = pc.list_parent_indices(waves).to_numpy()
+    np.maximum.at(flag, of_row, _flags(pc.list_flatten(waves).to_numpy(), code[of_row], tables))
+    return flag
+
+
+def _words(flag: np.ndarray) -> pa.DictionaryArray:
+    """dictionary<string>[rows]; null for what counts."""
+    return pa.DictionaryArray.from_arrays(pa.array(flag, mask=flag < 0), _FLAGS)
 
 
 # ------------------------------------------------------------------ doses

@@ -140,21 +140,27 @@ FROM device JOIN clock USING (table_name, device_id) LEFT JOIN silence USING (ta
 ORDER BY table_name, device_id
 """
 
+# A person is one row however many stays they have: of sex and year of birth what a stay said last. A year that nobody
+# alive was born in is a placeholder.
 POPULATION_BY_DAY = """
 WITH open AS (
-    SELECT stays.*, coalesce(sex, 'U') AS known_sex,
-           CASE WHEN birth_year IS NULL THEN 'unknown' WHEN the_day.year - birth_year >= 90 THEN '90+'
-                ELSE concat((the_day.year - birth_year) // 10 * 10, '-', (the_day.year - birth_year) // 10 * 10 + 9)
-                END AS age_band,
+    SELECT subject_token, sex, {'at': last_event_at, 'stay': stay_id} AS told,
+           CASE WHEN birth_year BETWEEN 1850 AND the_day.year THEN the_day.year - birth_year END AS age,
            admitted_at >= the_day.first AS admitted_today,
            discharged_at < the_day.past AS discharged_today
     FROM stays CROSS JOIN the_day
     WHERE state IN ('admitted', 'discharged') AND coalesce(admitted_at, opened_at) < the_day.past
       AND (discharged_at IS NULL OR discharged_at >= the_day.first)
-), person AS (
-    SELECT age_band, known_sex, subject_token, count(*) AS stays,
-           count(*) FILTER (admitted_today) AS admissions, count(*) FILTER (discharged_today) AS discharges
+), told AS (
+    SELECT subject_token, count(*) AS stays,
+           count(*) FILTER (admitted_today) AS admissions, count(*) FILTER (discharged_today) AS discharges,
+           coalesce(max_by(sex, told) FILTER (sex IS NOT NULL), 'U') AS known_sex,
+           max_by(age, told) FILTER (age IS NOT NULL) AS age
     FROM open GROUP BY ALL
+), person AS (
+    SELECT *, CASE WHEN age IS NULL THEN 'unknown' WHEN age >= 90 THEN '90+'
+                   ELSE concat(age // 10 * 10, '-', age // 10 * 10 + 9) END AS age_band
+    FROM told
 ), monitored AS (SELECT DISTINCT subject_token, true AS seen FROM vitals WHERE subject_token IS NOT NULL
 ), alerted AS (SELECT subject_token, count(*) AS alerts FROM alerts GROUP BY ALL
 )

@@ -126,14 +126,10 @@ def _wave(measures: Mapping[str, Measure], code: str, message: dict[str, Any]) -
         raise Unreadable("no_value")
     if not is_number(period_ms) or not 0.001 <= period_ms <= 3_600_000:
         raise Unreadable("out_of_bounds")
-    return (
-        None,
-        None,
-        [converted(measure, message.get("unit"), value) for value in values],
-        float(period_ms),
-        measure.unit,
-        None,
-    )
+    samples = [converted(measure, message.get("unit"), value) for value in values]
+    flags = {flag(code, measure, sample) for sample in samples}
+    gravest = next((word for word in ("probe_off", "out_of_range") if word in flags), None)
+    return None, None, samples, float(period_ms), measure.unit, gravest
 
 
 def converted(measure: Measure, unit: str | None, value: object) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.normalise import normalise
-from tests.pipelines.messages import ALERTS, VITALS, alert, decoded, reading, reasons
+from tests.pipelines.messages import ALERTS, VITALS, alert, decoded, reading, reasons, wave
 from warehouse.vocabulary import BEDSIDE, codes_in
 
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -254,3 +254,18 @@ def test_reasons_of_one_batch_do_not_mix():
         5: "unreadable_time",
     }
     assert batch.row_index.tolist() == [0, 6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"values": [0.1, 25.0]}, "out_of_range"),
+        ({"values": [-25.0, 0.1]}, "out_of_range"),
+        ({"code": "59408-5", "unit": "%", "values": [97.0, 0.0, 300.0]}, "probe_off"),
+        ({"values": [0.1, 0.0]}, None),
+    ],
+)
+def test_a_wave_is_flagged_by_the_gravest_of_its_samples_and_kept(changes, flag):
+    done = _done([wave(**changes), reading()])
+    assert done.rows["quality_flag"].to_pylist() == [flag, None]
+    assert done.rows["samples"][0].as_py() == changes["values"]

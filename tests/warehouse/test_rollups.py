@@ -136,6 +136,17 @@ def test_the_population_of_a_day_is_who_was_in_care_on_it() -> None:
     assert (oldest["age_band"], oldest["sex"], oldest["monitored"]) == ("90+", "U", 0)
 
 
+def test_a_patient_of_two_stays_is_one_person_even_where_the_second_stay_says_less() -> None:
+    stays = [
+        stay("A", stay_id="S1", discharged_at=at(2), state="discharged", admitted_at=at(-5)),
+        stay("A", stay_id="S2", admitted_at=at(8), birth_year=None, sex=None),
+        stay("B", birth_year=1, sex=None),
+    ]
+    sixties, unknown = derived("population_by_day", stays=stays, alerts=[alert(1, "A")])
+    assert (sixties["age_band"], sixties["patients"], sixties["stays"], sixties["alerts"]) == ("60-69", 1, 2, 1)
+    assert (unknown["age_band"], unknown["sex"], unknown["patients"]) == ("unknown", "U", 1)
+
+
 def test_a_result_is_its_current_version_beside_what_was_first_final() -> None:
     versions = [
         lab(0, status="P", numeric_value=2.0),
