@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from pipelines.clinical.stays import stay_rows, stays
 from tests.warehouse.small_ward import NOON, ROWS, at
 from tests.warehouse.test_analytics import created, lake
 from warehouse.analytics import Analytics
@@ -262,17 +263,55 @@ def test_a_question_over_all_streams_leaves_none_out(name: str):
 )
 def test_the_census_goes_by_what_was_entered_last(events: list[str], patients: int):
     """Each is entered a minute after the one before it; cancellations bear the time of what they cancel."""
-    rows = [
-        {"subject_token": "t1", "stay_id": "S1", "type": kind, "ward": "ICU-1", "bed": None, "birth_year": None,
-         "event_id": f"m{n}", "event_time": at(0 if kind in ("A11", "A13") else n), "recorded_at": at(60 * n)}
-        for n, kind in enumerate(events)
-    ]  # fmt: skip
+    rows = [moved(kind, 0 if kind in ("A11", "A13") else n, 60 * n, ward="ICU-1") for n, kind in enumerate(events)]
+    assert sum(row["patients"] for row in census(rows)) == patients
+
+
+def moved(kind: str, happened: float, entered: float | None, **columns: Any) -> dict[str, Any]:
+    """An event of stay S1; times in seconds since noon."""
+    schema = arrow_schema(load_contracts().table("adt_events"))
+    times = {"event_time": at(happened), "recorded_at": None if entered is None else at(entered)}
+    named = {"event_id": f"{kind}@{happened}+{entered}", "subject_token": "t1", "stay_id": "S1", "type": kind}
+    return {**dict.fromkeys(schema.names), **named, **times, **columns}
+
+
+def census(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The census of these events, twelve hours after noon."""
     query = named_query("census")
     with duckdb.connect(":memory:") as session:
         schema = arrow_schema(load_contracts().table("adt_events"))
-        session.register("adt_events", pa.Table.from_pylist([{**dict.fromkeys(schema.names), **row} for row in rows]))
-        counted = session.execute(query.sql, query.parameters(at(7_200))).to_arrow_table()["patients"].to_pylist()
-    assert sum(counted) == patients
+        session.register("adt_events", pa.Table.from_pylist(rows, schema))
+        return session.execute(query.sql, query.parameters(at(43_200))).to_arrow_table().to_pylist()
+
+
+HOUR = 3_600
+IN = moved("A01", HOUR, HOUR, ward="ICU-1", bed="3")
+MOVE = moved("A02", 5 * HOUR, 5 * HOUR, ward="WARD-9", bed="7")
+PLACES = {
+    "a transfer": ([IN, MOVE], ("WARD-9", 1, 7.0)),
+    "a transfer to no bed yet": ([IN, {**MOVE, "bed": None}], ("WARD-9", 0, 7.0)),
+    "a transfer taken back without a place": ([IN, MOVE, moved("A12", 5 * HOUR, 6 * HOUR)], ("ICU-1", 1, 11.0)),
+    "a transfer taken back without its time": ([IN, MOVE, moved("A12", 6 * HOUR, None)], ("ICU-1", 1, 11.0)),
+    "a transfer taken back and made again": (
+        [IN, MOVE, moved("A12", 5 * HOUR, 6 * HOUR), {**MOVE, "event_id": "again", "recorded_at": at(7 * HOUR)}],
+        ("WARD-9", 1, 7.0),
+    ),
+    "a place corrected": ([IN, moved("A08", 2 * HOUR, 2 * HOUR, ward="ICU-2", bed="4")], ("ICU-2", 1, 11.0)),
+    "a correction before the transfer, entered later": (
+        [IN, MOVE, moved("A08", 2 * HOUR, 8 * HOUR, ward="ICU-2", bed="4")], ("WARD-9", 1, 7.0),
+    ),
+    "a discharge taken back in the same second": (
+        [IN, moved("A03", 9 * HOUR, None), moved("A13", 9 * HOUR, None)], ("ICU-1", 1, 11.0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_census_and_the_stays_know_the_same_place(name: str):
+    rows, (ward, beds, hours) = PLACES[name]
+
+    assert [(row["ward"], row["beds"], row["median_ward_h"]) for row in census(rows)] == [(ward, beds, hours)]
+    assert [row["ward"] for row in stay_rows(stays(rows))] == [ward]
 
 
 def test_a_question_without_a_grain_is_refused(tmp_path: Path):
