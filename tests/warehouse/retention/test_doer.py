@@ -11,13 +11,17 @@ import pytest
 
 from tests.warehouse.fenced import TOPIC
 from tests.warehouse.retention.made import FIRST, MadeLake, VaultOfDays, at, cold, days, digest
+from warehouse.days import changes_since
+from warehouse.identity import RejectedMessage, SealError, seal_rejects, unseal_reject
 from warehouse.lake_session import open_session
 from warehouse.retention.doer import UndoError
 from warehouse.retention.plan import COOL, REMOVE
-from warehouse.retention.receipts import COOLED, KEY_DESTROYED, REMOVED, RESTORED
+from warehouse.retention.receipts import ABANDONED, COOLED, KEY_DESTROYED, REMOVED, RESTORED
 from warehouse.retention.undo import held_paths
 from warehouse.settings import Settings
 from warehouse.snapshots import vector_of
+from warehouse.staging import stage
+from warehouse.vault import open_vault
 
 
 @pytest.fixture
@@ -142,8 +146,6 @@ def test_a_late_row_into_a_day_that_is_gone_lands_and_goes_at_the_next_run(ward:
 
 
 def test_a_late_row_into_a_cold_day_makes_no_other_day_news(ward: MadeLake) -> None:
-    from warehouse.days import changes_since
-
     late = FIRST + timedelta(days=4)
     ward.run("vitals")
     seen = changes_since(ward.table(), 0).sequence
@@ -262,8 +264,6 @@ def test_a_hold_placed_while_a_day_leaves_brings_it_back(ward: MadeLake) -> None
 
 
 def test_files_that_were_rewritten_since_the_plan_are_planned_anew(ward: MadeLake) -> None:
-    from warehouse.staging import stage
-
     plan = ward.plan("vitals")
     (old,) = [live for live in ward.files() if live.day == min(file.day for file in ward.files())]
     table = ward.table()
@@ -273,3 +273,70 @@ def test_files_that_were_rewritten_since_the_plan_are_planned_anew(ward: MadeLak
     assert [refused.day for refused in outcome.refused] == [FIRST]
     assert ward.rows().num_rows == 36
     assert [receipt.act for receipt in ward.run("vitals", kinds=(REMOVE,)).receipts] == [REMOVED]
+
+
+def test_a_sealed_reject_never_opens_again_once_its_day_is_gone(ward: MadeLake) -> None:
+    vault = open_vault(ward.settings.vault_uri, lambda: 0.0)
+    message = RejectedMessage(b"k", b"who knows")
+    (sealed,) = seal_rejects(vault, "device.vitals", [message], [None], [FIRST])
+    assert unseal_reject(vault, "device.vitals", sealed.payload, sealed.under, None) == message
+    ward.reject([FIRST])
+    ward.now = at(FIRST + timedelta(days=11))
+    ward.run("rejects", vault=vault)
+    with pytest.raises(SealError):
+        unseal_reject(vault, "device.vitals", sealed.payload, sealed.under, None)
+    again = open_vault(ward.settings.vault_uri, lambda: 0.0)
+    assert (again.reject_key(FIRST), again.reject_key_days()) == (None, [])
+    again.close()
+    vault.close()
+
+
+def test_who_comes_later_than_an_hour_after_its_record_gives_the_act_up(ward: MadeLake) -> None:
+    def paused(step: str) -> None:
+        if step == "recorded":
+            ward.now += timedelta(hours=2)
+
+    snapshot = ward.table().current_snapshot().snapshot_id
+    plan = ward.plan("vitals")
+    outcome = ward.doer(progress=paused).apply(replace(plan, actions=plan.actions[:1]))
+    assert ["given up" in each.reason for each in outcome.refused] == [True]
+    assert ward.table().current_snapshot().snapshot_id == snapshot
+    assert [each.act for each in ward.doer().settle(["vitals"])] == [ABANDONED]
+    with pytest.raises(UndoError, match="changed nothing"):
+        ward.doer().undo("r1", "test", "asked for again")
+
+
+def test_a_removal_whose_snapshot_is_expired_is_told_by_where_its_rows_are(ward: MadeLake) -> None:
+    class StoppedError(BaseException):
+        """As a kill."""
+
+    def stop(step: str) -> None:
+        if step == "done":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        ward.doer(progress=stop).apply(ward.plan("vitals"), (REMOVE,))
+    ward.ingest([FIRST + timedelta(days=11)])
+    head = ward.table().metadata.current_snapshot_id
+    ward.fenced("vitals").expire([each.snapshot_id for each in ward.table().snapshots() if each.snapshot_id != head])
+    ward.ingest([FIRST])
+    assert [(each.act, each.day) for each in ward.doer().settle(["vitals"])] == [(REMOVED, FIRST)]
+
+
+def test_files_that_somebody_rewrote_before_a_removal_are_told_as_abandoned(ward: MadeLake) -> None:
+    class StoppedError(BaseException):
+        """As a kill."""
+
+    def stop(step: str) -> None:
+        if step == "recorded":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        ward.doer(progress=stop).apply(ward.plan("vitals"), (REMOVE,))
+    old = min(ward.files(), key=lambda live: live.day or 0)
+    table = ward.table()
+    rows = table.scan("event_time < '2021-11-23T00:00:00+00:00'").to_arrow()
+    ward.fenced("vitals").replace_files([old], stage(table, rows, table.io), {})
+    ward.now += timedelta(hours=2)
+    assert [each.act for each in ward.doer().settle(["vitals"])] == [ABANDONED]
+    assert ward.rows().num_rows == 36
