@@ -13,13 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from infra.bench import freshness, ingest, latency, pair, peers, questions, results, soak, start
+from infra.bench import compaction, freshness, growth, ingest, latency, pair, peers, questions, results, soak, start
 from infra.bench.bedside import Size
 from infra.bench.check import CheckFailedError
 from infra.bench.measured import ProcessError
 from infra.bench.report import Report, as_json, show
 
-BENCHMARKS = ("p1", "two", "p2", "p3", "p4", "p9")
+BENCHMARKS = ("p1", "two", "p2", "p3", "p4", "p6", "p8", "p9")
 QUICK_QUEUE_BYTES = 24 << 20
 """In a quick run the store stands still too shortly to fill the lake's own queue."""
 
@@ -31,6 +31,10 @@ _SIZES = {
 
 _SOAK_S = {"full": 3_600.0, "quick": 420.0}
 """Of `p10`, which `all` leaves out: it takes an hour."""
+
+_SMALL_FILES = {"full": 10_000, "quick": 600}
+_GROWTH = {"full": (30, (10, 1_000)), "quick": (3, (10, 60))}
+"""Days, and commits a day."""
 
 _ROWS = {"full": 50_000_000, "quick": 1_000_000}
 
@@ -71,6 +75,11 @@ def _measure(name: str, given: argparse.Namespace, progress: ingest.Progress) ->
         return soak.measure(given.seconds or _SOAK_S["quick" if given.quick else "full"], progress)
     if name == "p2":
         return freshness.measure(given.seconds or seconds, progress)
+    if name == "p6":
+        return compaction.measure(given.small_files or _SMALL_FILES["quick" if given.quick else "full"], progress)
+    if name == "p8":
+        days, commits = _GROWTH["quick" if given.quick else "full"]
+        return growth.measure(given.days or days, tuple(given.commits or commits), given.chart, progress)
     if name == "p4":
         rows = given.rows or _ROWS["quick" if given.quick else "full"]
         return questions.measure(Size(rows, given.files), given.rounds or 3, progress)
@@ -86,6 +95,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="P1, two, P4: rounds of ours and the other; P9: demonstrations")
     parser.add_argument("--rows", type=int, help="P4: readings in the lake")
     parser.add_argument("--files", type=int, default=200, help="P4: files they lie in")
+    parser.add_argument("--small-files", type=int, help="P6: files to compact")
+    parser.add_argument("--days", type=int, help="P8: days that the table grows")
+    parser.add_argument("--commits", type=int, action="append", help="P8: commits a day (may be given again)")
+    parser.add_argument("--chart", type=Path, help="P8: an SVG file for commit time against number of commits")
     parser.add_argument("--seconds", type=float, help="P2, P10: of load; P3: of each of its three phases")
     parser.add_argument("--rate", type=float, action="append", help="P3: messages a second (may be given again)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
