@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.clinical.stays import stay_rows, stays
-from tests.warehouse.small_ward import NOON, ROWS, at
+from tests.warehouse.small_ward import NOON, ROWS, at, positioned, reading
 from tests.warehouse.test_analytics import created, lake
 from warehouse.analytics import Analytics
-from warehouse.contract import load_contracts
+from warehouse.contract import FOLDER, load_contracts
 from warehouse.named_queries import UnknownQueryError, named_queries, named_query
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
@@ -248,6 +248,40 @@ def test_there_are_questions_over_every_table():
 def test_a_question_over_all_streams_leaves_none_out(name: str):
     asked = set(re.findall(r"\w+", named_query(name).sql))
     assert {table.name for table in load_contracts().tables() if table.positioned} <= asked
+
+
+@pytest.mark.parametrize("name", ["offsets_accounted", "stream_volume"])
+def test_of_a_stream_that_a_site_added_a_question_claims_no_rows_and_none_lost(name: str, tmp_path: Path):
+    text = (FOLDER / "iot.patient.odcs.yaml").read_text()
+    added = text.replace("iot.patient", "device.ventilators").replace("wearables", "ventilators")
+    (tmp_path / "device.ventilators.odcs.yaml").write_text(added)
+    contracts = load_contracts(own=tmp_path)
+    rows = {
+        "vitals": [reading(n, "t1", "8867-4", 80.0) for n in (0, 1, 3)],
+        "ventilators": [reading(n, "t1", "9279-1", 12.0) for n in range(1, 6)],
+        "rejects": [positioned(n, n, stream=stream) for n, stream in ((2, "device.vitals"), (0, "device.ventilators"))],
+        "duplicates": [positioned(6, 6, stream="device.ventilators", event_id="e1", first_offset=1)],
+    }
+    with duckdb.connect(":memory:") as session:
+        for table in contracts.tables():
+            schema = arrow_schema(table)
+            filled = [{**dict.fromkeys(schema.names), **row} for row in rows.get(table.name, [])]
+            session.register(table.name, pa.Table.from_pylist(filled, schema))
+        answer = session.execute(named_query(name).sql).to_arrow_table().to_pylist()
+    counted = {row["stream"]: row for row in answer}
+    assert counted["device.vitals"]["rows"] == 3
+    assert counted["device.ventilators"]["rows"] is None
+    assert {row.get("unaccounted", row.get("refused_percent")) for row in answer} == {
+        None,
+        0 if name[0] == "o" else 25.0,
+    }
+
+
+@pytest.mark.parametrize("name", ["offsets_accounted", "stream_volume"])
+def test_no_stream_of_this_product_is_taken_for_one_that_a_site_added(name: str):
+    own = {topic.stream for topic in load_contracts().topics()}
+    listed = named_query(name).sql.split("stream IN (")[1].split(")")[0]
+    assert set(re.findall(r"'([a-z.]+)'", listed)) == own
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 -- Who lies where now?
--- grain: one row a ward with at least one open stay, by what holds: cancellations (A11, A12, A13) take back the event of
---        their kind and time, or else the latest of its kind that was entered before (of two cancellations of one event
---        the second takes back nothing); updates (A08) correct where somebody lies
+-- grain: one row a ward with at least one open stay, by what holds: cancellations (A11, A12, A13) take back the event
+--        of their kind and time, or else the latest of its kind that was entered before (of two cancellations of one
+--        event the second takes back nothing); updates (A08) correct where somebody lies
 -- units: patients counts open stays; beds distinct beds; median_ward_h in hours since the last move, to another bed of
---        the ward too; longest_stay_h in hours since admission; both to now, or to --as-of; age in years by year of birth
+--        the ward too; longest_stay_h in hours since admission; both to now, or to --as-of; age in years by year of
+--        birth
 -- asked by: bed management, the house supervisor
 WITH event AS (
     SELECT *, type IN ('A11', 'A12', 'A13') AS cancels, coalesce(recorded_at, event_time) AS said_at,

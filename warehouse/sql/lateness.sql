@@ -1,5 +1,5 @@
 -- How late do events reach this house after they happened?
--- grain: one row a stream
+-- grain: one row a stream that senders outside bring, of this product's own; streams that a site added are not asked
 -- units: messages is a count; lags in seconds from the time of the event (of a result: its release) to the broker's
 --        append, by the sender's clock; ahead counts those dated after their append; over_an_hour those later than that
 -- asked by: data engineers who set windows, analysts who compare charted with stored

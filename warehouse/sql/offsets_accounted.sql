@@ -2,7 +2,8 @@
 -- grain: one row a stream, topic id and partition
 -- units: first_offset and last_offset are positions; rows, rejects and duplicates count messages; unaccounted counts
 --        offsets between first and last without any of the three (on topics written in transactions their markers take
---        offsets too; below 0: something is there twice)
+--        offsets too; below 0: something is there twice); rows and unaccounted are null for a stream that a site added
+--        (WARDSTREAM_CONTRACTS): its table is not asked here
 -- asked by: data engineers, auditors of exactly-once
 WITH place AS (
     SELECT 'device.vitals' AS stream, topic_id, kafka_partition, kafka_offset, 'row' AS fate FROM vitals
@@ -15,14 +16,19 @@ WITH place AS (
     UNION ALL SELECT 'lineage.events', topic_id, kafka_partition, kafka_offset, 'row' FROM lineage_events
     UNION ALL SELECT stream, topic_id, kafka_partition, kafka_offset, 'reject' FROM rejects
     UNION ALL SELECT stream, topic_id, kafka_partition, kafka_offset, 'duplicate' FROM duplicates
+), known AS (
+    SELECT *, stream IN (
+        'device.vitals', 'iot.patient', 'lab.results', 'adt.events', 'medication.events',
+        'clinical.alerts', 'clinical.alerts.withheld', 'lineage.events') AS asked
+    FROM place
 )
 SELECT stream, topic_id, kafka_partition,
        min(kafka_offset) AS first_offset,
        max(kafka_offset) AS last_offset,
-       count(*) FILTER (fate = 'row') AS "rows",
+       CASE WHEN asked THEN count(*) FILTER (fate = 'row') END AS "rows",
        count(*) FILTER (fate = 'reject') AS rejects,
        count(*) FILTER (fate = 'duplicate') AS duplicates,
-       max(kafka_offset) - min(kafka_offset) + 1 - count(*) AS unaccounted
-FROM place
-GROUP BY ALL
+       CASE WHEN asked THEN max(kafka_offset) - min(kafka_offset) + 1 - count(*) END AS unaccounted
+FROM known
+GROUP BY stream, topic_id, kafka_partition, asked
 ORDER BY stream, topic_id, kafka_partition

@@ -1,5 +1,5 @@
 -- What do we know of whom?
--- grain: one row a patient
+-- grain: one row a patient of this product's own streams; streams that a site added are not asked
 -- units: vitals, wearables, results, movements, drug_events and alerts are counts of rows; times of append in UTC
 -- asked by: cohort builders, data engineers who look for a stream that does not carry its patients
 WITH known AS (

@@ -1,5 +1,5 @@
--- How fresh is every table, and how long do messages take to reach it?
--- grain: one row a table with at least one row
+-- How fresh is every table of this product's own streams, and how long do messages take to reach it?
+-- grain: one row a table with at least one row; tables of streams that a site added are not asked
 -- units: rows is a count; behind_s in seconds from the newest append to now, or to --as-of; delays in seconds from the
 --        broker's append to the row; UTC
 -- asked by: data engineers on call

@@ -1,6 +1,7 @@
 -- How much does every stream bring, hour by hour, and how much of it is refused or repeated?
 -- grain: one row an hour of append and stream
--- units: rows, refused and repeated are counts of messages; refused_percent of all three; UTC
+-- units: rows, refused and repeated are counts of messages; refused_percent of all three; UTC; rows and
+--        refused_percent are null for a stream that a site added (WARDSTREAM_CONTRACTS): its table is not asked here
 -- asked by: data engineers, stream owners
 WITH brought AS (
     SELECT 'device.vitals' AS stream, kafka_time, 'row' AS fate FROM vitals
@@ -13,12 +14,17 @@ WITH brought AS (
     UNION ALL SELECT 'lineage.events', kafka_time, 'row' FROM lineage_events
     UNION ALL SELECT stream, kafka_time, 'refused' FROM rejects
     UNION ALL SELECT stream, kafka_time, 'repeated' FROM duplicates
+), known AS (
+    SELECT *, stream IN (
+        'device.vitals', 'iot.patient', 'lab.results', 'adt.events', 'medication.events',
+        'clinical.alerts', 'clinical.alerts.withheld', 'lineage.events') AS asked
+    FROM brought
 )
 SELECT time_bucket(INTERVAL 1 HOUR, kafka_time) AS hour, stream,
-       count(*) FILTER (fate = 'row') AS "rows",
+       CASE WHEN asked THEN count(*) FILTER (fate = 'row') END AS "rows",
        count(*) FILTER (fate = 'refused') AS refused,
        count(*) FILTER (fate = 'repeated') AS repeated,
-       round(100.0 * count(*) FILTER (fate = 'refused') / count(*), 2) AS refused_percent
-FROM brought
-GROUP BY ALL
+       CASE WHEN asked THEN round(100.0 * count(*) FILTER (fate = 'refused') / count(*), 2) END AS refused_percent
+FROM known
+GROUP BY hour, stream, asked
 ORDER BY hour, stream

@@ -1,5 +1,6 @@
 -- Which senders say more than their contract knows?
--- grain: one row a stream and sender (ward or laboratory) with at least one such message
+-- grain: one row a stream and sender (ward or laboratory) with at least one such message; streams that a site added
+--        are not asked
 -- units: messages and with_more are counts; bytes are sizes of what is sealed, as kept; times of append in UTC
 -- asked by: contract owners before a new version, integration engineers
 WITH said AS (
