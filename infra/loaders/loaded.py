@@ -99,15 +99,15 @@ def message(stream: str, kind: str, patient: str, due_ms: int, fields: dict[str,
 def reading(
     item: Item, identity: str, patient: str, value: float, at_ms: int, due_ms: int | None = None, **said: Any
 ) -> Event:
-    """A number of a device. `due_ms`: when it was stored, told as `received_at`; without it, when it was measured.
+    """A number of a device. `due_ms`: when the source stored it, told as `received_at` (without which a device whose
+    history is sent today would look as if its clock were behind); where the source does not say, when it was measured.
 
     `said`: further fields (device_id, ward, seq); `unit` where it is not the item's.
     """
     fields = {"event_id": identity, "code": item.code, "value": value, "unit": item.unit, **said}
-    fields["event_time"] = iso_utc(at_ms)
-    if due_ms is not None:
-        fields["received_at"] = iso_utc(due_ms)
-    return message(item.stream, "reading", patient, at_ms if due_ms is None else due_ms, fields)
+    due_ms = at_ms if due_ms is None else due_ms
+    fields |= {"event_time": iso_utc(at_ms), "received_at": iso_utc(due_ms)}
+    return message(item.stream, "reading", patient, due_ms, fields)
 
 
 def result(

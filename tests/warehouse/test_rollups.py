@@ -80,8 +80,8 @@ def test_a_ward_s_hour_counts_patients_readings_flags_and_alerts() -> None:
 
 
 def lagging(seconds: float, n: int = 40, code: str = HEART_RATE) -> list[dict[str, Any]]:
-    """Readings a minute apart that came so long after their own time."""
-    made = [reading(60 * k, code) for k in range(n)]
+    """Readings a minute apart that came so long after their own time, through no gateway."""
+    made = [reading(60 * k, code, received_at=None) for k in range(n)]
     return [{**row, "kafka_time": row["event_time"] + timedelta(seconds=seconds)} for row in made]
 
 
@@ -99,6 +99,23 @@ def test_one_wrong_stamp_in_forty_does_not_decide() -> None:
     rows[7]["kafka_time"] = rows[7]["event_time"] - timedelta(hours=1)
     (device,) = derived("device_health", vitals=rows)
     assert (device["clock_flag"], device["median_lag_s"]) == (None, 0.5)
+
+
+def test_history_sent_again_is_no_wrong_clock() -> None:
+    rows = lagging(140_400.0)
+    for row in rows:
+        row["received_at"] = row["event_time"] + timedelta(seconds=1)
+    for table_name in ("vitals", "wearables"):
+        (device,) = derived("device_health", **{table_name: rows})
+        assert (device["clock_flag"], device["clock_offset_s"], device["least_lag_s"]) == (None, None, 1.0)
+
+
+def test_a_clock_is_off_though_a_gateway_received_it_in_time() -> None:
+    rows = lagging(0.5)
+    for row in rows:
+        row["received_at"] = row["event_time"] + timedelta(minutes=25)
+    (device,) = derived("device_health", vitals=rows)
+    assert (device["clock_flag"], device["clock_offset_s"]) == ("behind", -1500.0)
 
 
 def test_a_wearable_that_sends_in_batches_is_not_behind() -> None:

@@ -1,14 +1,15 @@
 -- Which devices' clocks are off?
 -- grain: one row a table and device
--- units: lags in seconds from the device's time to the broker's append; the least is the best estimate of a clock's
---        offset plus the way (below 0: the clock runs ahead); drift_s is the last day's median lag less the first's
+-- units: lags in seconds from the device's time to its receipt (a gateway's, or else the broker's append); the least is
+--        the best estimate of a clock's offset plus the way (below 0: the clock runs ahead); drift_s is the last day's
+--        median lag less the first's
 -- asked by: biomedical engineering
 WITH lag AS (
     SELECT 'vitals' AS table_name, device_id, ward, event_time,
-           (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 AS s FROM vitals
+           (epoch_us(coalesce(received_at, kafka_time)) - epoch_us(event_time)) / 1e6 AS s FROM vitals
     UNION ALL
     SELECT 'wearables', device_id, ward, event_time,
-           (epoch_us(kafka_time) - epoch_us(event_time)) / 1e6 FROM wearables
+           (epoch_us(coalesce(received_at, kafka_time)) - epoch_us(event_time)) / 1e6 FROM wearables
 ), daily AS (
     SELECT table_name, device_id, date_trunc('day', event_time) AS day, max_by(ward, event_time) AS ward,
            count(*) AS readings, min(s) AS least_s, median(s) AS median_s, count(*) FILTER (s < 0) AS ahead

@@ -88,3 +88,11 @@ def test_the_orders_of_a_patient_are_numbered_alike_each_time(tmp_path: Path) ->
 
     assert once == again
     assert len(set(once)) == 2
+
+
+def test_every_reading_says_when_its_source_had_it(sources: dict[str, list[Event]]) -> None:
+    """Without it a device whose history is sent today would look as if its clock were behind."""
+    readings = [json.loads(e.value) for name in PATIENTS for e in sources[name] if e.kind == "reading"]
+
+    assert readings
+    assert all("received_at" in one for one in readings)
