@@ -10,7 +10,6 @@ where it has rows they must be released too. A source that is itself derived is 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -25,12 +24,12 @@ from expectations.validate import Day, validate_day
 from pipelines.clinical.sensor_faults import sensor_faults
 from pipelines.clinical.stays import Stay, movement_rows, stay_rows, stays
 from warehouse.contract import Contracts, TableContract
-from warehouse.days import EmptyTableError, Head, day_rows
+from warehouse.days import EPOCH, EmptyTableError, Head, day_rows
 from warehouse.offsets import Vector
 from warehouse.release import DayNotReleasedError, released, releases
-from warehouse.rollups import QUERIES, Source, day_readings, open_day, rolled_up
+from warehouse.rollups import QUERIES, Source, day_readings, lab_results, open_day, rolled_up
 from warehouse.settings import Settings
-from warehouse.stay_events import stay_events
+from warehouse.spans import span
 from warehouse.tables import arrow_schema
 
 Rows = Callable[[Lake, str], pa.Table]
@@ -109,13 +108,22 @@ class _Derived:
         return Derivation(tuple(done), tuple(refused))
 
     def folded(self, days: Sequence[date]) -> Derivation:
-        """All days at once: stays lie over several of them."""
+        """All days at once, and written in one commit: what is made of rows of several days may change its own day."""
         try:
             head, made = self._folded(days)
         except DayNotReleasedError as error:
             return Derivation((), (str(error),))
-        sources = {self._table.derived_from[0]: head}
-        return Derivation(tuple(self._write(day, rows, sources, unless_same=True) for day, rows in made.items()), ())
+        warnings = {day: self._judged(day, rows) for day, rows in made.items()}
+        changed = {day: rows for day, rows in made.items() if not self._stands(day, rows)}
+        heads = {self._table.derived_from[0]: head}
+        snapshot_id = self._replace(changed, heads) if changed else None
+        return Derivation(
+            tuple(
+                self._receipt(day, rows, heads, snapshot_id if day in changed else None, warnings[day])
+                for day, rows in made.items()
+            ),
+            (),
+        )
 
     def days_again(self, days: Sequence[date]) -> Iterator[tuple[date, pa.Table, pa.Table] | str]:
         """Each day as it stands and as it would be made now."""
@@ -138,23 +146,22 @@ class _Derived:
         yield from ((day, self._standing(day), made.get(day, none)) for day in days)
 
     def _folded(self, days: Sequence[date]) -> tuple[Head, dict[date, pa.Table]]:
-        head, events, touched = self._events(days)
-        schema = arrow_schema(self._table)
-        of_day = _by_day(_FOLDS[self._table.name](stays(events)), self._column)
-        return head, {day: pa.Table.from_pylist(of_day.get(day, []), schema=schema) for day in touched}
-
-    def _events(self, days: Sequence[date]) -> tuple[Head, list[dict[str, Any]], tuple[date, ...]]:
-        source = self._table.derived_from[0]
+        fold, source = _FOLDS[self._table.name], self._table.derived_from[0]
         results = self._lake.verdicts_of(source)
         for day in days:
             released(results, source, day)
         head = self._lake.head(source)
-        found = stay_events(self._lake.session, head, releases(results, source), days)
-        return head, found.events.to_pylist(), found.days
+        table = self._contracts.table(source)
+        found = span(self._lake.session, table, fold.key, head, releases(results, source), days)
+        schema = arrow_schema(self._table)
+        made = fold.made(self._lake, table, found.rows, schema).cast(schema)
+        numbers = made[self._column].cast(pa.int64()).to_numpy() // (24 * MICROSECONDS_AN_HOUR)
+        return head, {day: made.filter(pa.array(numbers == (day - EPOCH).days)) for day in found.days}
 
     def _one(self, day: date) -> DerivedDay:
         rows, heads = self._made(day)
-        return self._write(day, rows, heads)
+        warnings = self._judged(day, rows)
+        return self._receipt(day, rows, heads, self._replace({day: rows}, heads), warnings)
 
     def _made(self, day: date) -> tuple[pa.Table, dict[str, Head]]:
         """The day's rows as they are made now, and the heads that were read."""
@@ -190,14 +197,25 @@ class _Derived:
         assert self._table.partitioning is not None, "a derived table has days"
         return self._table.partitioning.column
 
-    def _write(self, day: date, rows: pa.Table, sources: Mapping[str, Head], unless_same: bool = False) -> DerivedDay:
+    def _judged(self, day: date, rows: pa.Table) -> Mapping[str, int | None]:
+        """What should hold of a day's rows and does not. Raises `DerivedDayError` for what must."""
         verdict = validate_day(Day(rows), self._suite)
         if not verdict.passed:
             raise DerivedDayError(f"{self._table.name}, {day}: {', '.join(verdict.failed)}; nothing was written")
-        snapshot_id = None
-        if not (unless_same and self._stands(day, rows)):
-            reads = {head.table_uuid: head.snapshot_id for head in sources.values()}
-            snapshot_id = self._lake.replace(self._table.name, rows, reads, day).snapshot_id
+        return verdict.warnings
+
+    def _replace(self, days: Mapping[date, pa.Table], sources: Mapping[str, Head]) -> int | None:
+        reads = {head.table_uuid: head.snapshot_id for head in sources.values()}
+        return self._lake.replace(self._table.name, pa.concat_tables(days.values()), reads, days).snapshot_id
+
+    def _receipt(
+        self,
+        day: date,
+        rows: pa.Table,
+        sources: Mapping[str, Head],
+        snapshot_id: int | None,
+        warnings: Mapping[str, int | None],
+    ) -> DerivedDay:
         return DerivedDay(
             day,
             rows.num_rows,
@@ -205,7 +223,7 @@ class _Derived:
             self._lake.added_bytes(self._table.name, snapshot_id) if snapshot_id else 0,
             {name: head.snapshot_id for name, head in sources.items()},
             _by_hour(rows[self._column]),
-            verdict.warnings,
+            warnings,
         )
 
     def _stands(self, day: date, rows: pa.Table) -> bool:
@@ -220,13 +238,6 @@ class _Derived:
             return day_rows(self._lake.session, self._lake.head(self._table.name), day, self._column).cast(schema)
         except EmptyTableError:
             return schema.empty_table()
-
-
-def _by_day(rows: list[dict[str, Any]], column: str) -> dict[date, list[dict[str, Any]]]:
-    found: dict[date, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        found[row[column].date()].append(row)
-    return found
 
 
 def _by_hour(times: pa.ChunkedArray) -> list[int]:
@@ -248,8 +259,28 @@ def _marks_on(lake: Lake, table: str) -> pa.Table:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """A table made of things that lie over several days: the columns of the source that name a thing, and how all rows
+    of some things become rows."""
+
+    key: tuple[str, ...]
+    made: Callable[[Lake, TableContract, pa.Table, pa.Schema], pa.Table]
+
+
+def _stays_as(rows_of: Callable[[list[Stay]], list[dict[str, Any]]]) -> _Fold:
+    return _Fold(
+        ("subject_token", "stay_id"),
+        lambda lake, source, rows, schema: pa.Table.from_pylist(rows_of(stays(rows.to_pylist())), schema=schema),
+    )
+
+
 _FUNCTIONS: Mapping[str, Rows] = {"sensor_faults": _marks}
-_FOLDS: Mapping[str, Callable[[list[Stay]], list[dict[str, Any]]]] = {
-    "stays": stay_rows,
-    "stay_movements": movement_rows,
+_FOLDS: Mapping[str, _Fold] = {
+    "stays": _stays_as(stay_rows),
+    "stay_movements": _stays_as(movement_rows),
+    "lab_results": _Fold(
+        ("subject_token", "order_id", "code"),
+        lambda lake, source, rows, schema: lab_results(lake.session, source, rows).select(schema.names),
+    ),
 }

@@ -7,7 +7,7 @@ Does not hold: Dagster (`quality.py`), the rules (`expectations`), the queries (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -88,9 +88,9 @@ class Lake:
         """Append rows made from `source`."""
         return self._fenced(name).append_derived(rows, sources={source.table_uuid: source.snapshot_id})
 
-    def replace(self, name: str, rows: pa.Table, sources: Mapping[str, int], day: date) -> CommitReceipt:
-        """Put rows in the place of a day. `sources`: table uuid -> snapshot that was read."""
-        return self._fenced(name).append_derived(rows, sources=sources, replace_day=day)
+    def replace(self, name: str, rows: pa.Table, sources: Mapping[str, int], days: Iterable[date]) -> CommitReceipt:
+        """Put rows in the place of days, all at once. `sources`: table uuid -> snapshot that was read."""
+        return self._fenced(name).append_derived(rows, sources=sources, replace=days)
 
     def added_bytes(self, name: str, snapshot_id: int) -> int:
         """Size of the files that a snapshot added; 0 where it is no longer known."""

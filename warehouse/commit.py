@@ -201,17 +201,18 @@ class FencedTable:
         )
 
     def append_derived(
-        self, rows: pa.Table, sources: Mapping[str, int], replace_day: date | None = None
+        self, rows: pa.Table, sources: Mapping[str, int], replace: date | Iterable[date] | None = None
     ) -> CommitReceipt:
-        """Append rows computed from other tables, or put them in place of one partition day, in one atomic commit.
+        """Append rows computed from other tables, or put them in place of partition days, in one atomic commit.
 
-        `sources` maps table uuid -> snapshot id that was read. With `replace_day` all rows must lie in that day, and
-        repeating the call is harmless. A vector the table has is carried along. Raises `OutcomeUnknownError` when an
-        append without `replace_day` may have landed and the history that would tell is gone, `TableChangedError`,
+        `sources` maps table uuid -> snapshot id that was read. With `replace`, a day or several, all rows must lie in
+        these, and repeating the call is harmless. A vector the table has is carried along. Raises `OutcomeUnknownError`
+        when an append without `replace` may have landed and the history that would tell is gone, `TableChangedError`,
         `StoreUnavailableError`, `ValueError` for rows of another day.
         """
-        derived = Derived(self._session, self._writer, rows, sources, replace_day)
-        return _carrying(self._land(derived.plan, needs_history=replace_day is None))
+        days = frozenset({replace}) if isinstance(replace, date) else None if replace is None else frozenset(replace)
+        derived = Derived(self._session, self._writer, rows, sources, days)
+        return _carrying(self._land(derived.plan, needs_history=days is None))
 
     def replace_files(
         self,

@@ -106,26 +106,31 @@ class Ingest:
 
 
 class Derived:
-    """Rows computed from other tables, appended or put in the place of a day."""
+    """Rows computed from other tables, appended or put in the place of days."""
 
     def __init__(
-        self, session: TableSession, writer: str, rows: pa.Table, sources: Mapping[str, int], replace_day: date | None
+        self,
+        session: TableSession,
+        writer: str,
+        rows: pa.Table,
+        sources: Mapping[str, int],
+        replaced: frozenset[date] | None,
     ) -> None:
         self._session, self._rows = session, rows
-        self._day = None if replace_day is None else day_number(replace_day)
+        self._days = None if replaced is None else frozenset(map(day_number, replaced))
         self._said = {SOURCES: json.dumps(dict(sources), sort_keys=True), ROWS: str(rows.num_rows), WRITER: writer}
         self._staged: StagedFiles | None = None
 
     def plan(self, head: Head) -> Draft | None:
         """The change as it is to be made on this head."""
-        if self._day is not None and not head.table.spec().fields:
+        if self._days is not None and not head.table.spec().fields:
             raise ValueError(f"table {self._session.name} has no days to replace: it is not partitioned")
         if self._staged is None or not self._staged.fits(head.table):
             self._staged = self._session.stage(head.table, self._rows)
-        if self._day is not None and any(file.partition[0] != self._day for file in self._staged.files):
-            raise ValueError(f"table {self._session.name}: rows of another day than the one they are to replace")
+        if self._days is not None and any(file.partition[0] not in self._days for file in self._staged.files):
+            raise ValueError(f"table {self._session.name}: rows of another day than those they are to replace")
         text = said_in_line(head.metadata, OFFSETS)
-        leaving = None if self._day is None else Leaving(frozenset({self._day}))
+        leaving = None if self._days is None else Leaving(self._days)
         return Draft({**self._said, **({OFFSETS: text} if text else {})}, self._staged.files, leaving)
 
 

@@ -4,8 +4,7 @@ Holds: the sources of a day as views of a session, restricted to what was releas
 Does not hold: whether a day is released (`release.py`), what no query can say (`pipelines/clinical`), nor when
 anything runs (`assets`).
 
-A query reads its sources by their tables' names (current versions as `<table>_current`), and `the_day` for the day's
-bounds (`first`, `past`) and `year`.
+A query reads its sources by their tables' names, and `the_day` for the day's bounds (`first`, `past`) and `year`.
 """
 
 from __future__ import annotations
@@ -203,7 +202,6 @@ QUERIES = {
     "ward_summary": WARD_SUMMARY,
     "device_health": DEVICE_HEALTH,
     "population_by_day": POPULATION_BY_DAY,
-    "lab_results": LAB_RESULTS,
 }
 
 READINGS = """
@@ -229,8 +227,7 @@ class Source:
 
 
 def open_day(connection: duckdb.DuckDBPyConnection, day: date, sources: tuple[Source, ...]) -> None:
-    """Make `the_day` and a view of each source in the session, in place of those of the day before; of a source whose
-    rows are versions also `<source>_current`.
+    """Make `the_day` and a view of each source in the session, in place of those of the day before.
 
     A release's vector decides, not the head: what came since waits for the next verdict.
     """
@@ -247,9 +244,6 @@ def open_day(connection: duckdb.DuckDBPyConnection, day: date, sources: tuple[So
         else:
             connection.register(f"released_{name}", positions(source.released))
             connection.execute(f'CREATE VIEW "{name}" AS {_released_day(source, day)}')
-        if source.table.versions:
-            current = current_versions(source.table, source.table.versions)
-            connection.execute(f'CREATE OR REPLACE VIEW "{current.name}" AS {current.select}')
 
 
 def _released_day(source: Source, day: date) -> str:
@@ -271,6 +265,15 @@ def _scan(head: Head) -> str:
 def rolled_up(connection: duckdb.DuckDBPyConnection, table: str) -> pa.Table:
     """The rows of a derived table on the day that `open_day` opened."""
     return connection.execute(QUERIES[table]).to_arrow_table()
+
+
+def lab_results(connection: duckdb.DuckDBPyConnection, labs: TableContract, versions: pa.Table) -> pa.Table:
+    """The results that all versions of some results come to."""
+    assert labs.versions is not None, "results are corrected"
+    connection.register(labs.name, versions)
+    current = current_versions(labs, labs.versions)
+    connection.execute(f'CREATE OR REPLACE TEMP VIEW "{current.name}" AS {current.select}')
+    return connection.execute(LAB_RESULTS).to_arrow_table()
 
 
 def day_readings(connection: duckdb.DuckDBPyConnection, table: str) -> pa.Table:

@@ -14,7 +14,7 @@ from assets.quality_pages import index_path, page_path
 from expectations import validate
 from tests.assets.conftest import PARTITION, Lake
 from tests.assets.test_runs import materialised, run
-from tests.expectations.day import DAY, GOOD, MIDNIGHT, at, good_rows, movement, reading, wearable
+from tests.expectations.day import DAY, GOOD, MIDNIGHT, at, good_rows, lab, movement, reading, wearable
 from warehouse.contract import load_contracts
 from warehouse.vocabulary import HEART_RATE, MAP
 
@@ -55,6 +55,31 @@ def test_an_hour_far_below_the_same_hour_of_other_days_is_a_warning(lake: Lake) 
     verdict = run_gate(lake.settings, "vitals", DAY, now=NOW)
     assert (verdict.passed, list(verdict.warnings)) == (True, ["volume_as_usual"])
     assert not run_gate(lake.settings, "vitals", DAY - timedelta(days=1), now=NOW).warnings
+
+
+def test_a_result_whose_specimen_moved_to_another_day_is_there_once(lake: Lake) -> None:
+    first = lab(0, collected_at=at(23 * 3600), numeric_value=9.0)
+    second = lab(1, status="C", collected_at=MIDNIGHT + timedelta(days=1, minutes=30), numeric_value=1.1)
+    lake.commit([first], "labs")
+    judged(lake, "labs", DAY)
+    assert made(lake, "lab_results", DAY) == [DAY]
+    lake.commit([second], "labs")
+    judged(lake, "labs", TOMORROW)
+    assert made(lake, "lab_results", TOMORROW) == [DAY, TOMORROW]
+    (result,) = lake.rows("lab_results")
+    assert (result["numeric_value"], result["released_value"], result["versions"]) == (1.1, 9.0, 2)
+
+
+def test_a_fold_that_one_day_forbids_writes_no_other(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.commit([movement(0, stay="S1"), movement(1, stay="S2", event_time=MIDNIGHT + timedelta(days=1))], "adt_events")
+    judged(lake, "adt_events", DAY, TOMORROW)
+    seen: list[int] = []
+    monkeypatch.setattr(validate.Verdict, "passed", property(lambda v: seen.append(1) or len(seen) == 1))
+    with pytest.raises(DerivedDayError):
+        derive(lake.settings, CONTRACTS, "stays", [DAY, TOMORROW])
+    monkeypatch.undo()
+    assert lake.rows("stays") == []
+    assert made(lake, "stays", DAY, TOMORROW) == [DAY, TOMORROW]
 
 
 def test_an_admission_and_a_discharge_days_apart_are_one_stay(lake: Lake) -> None:
