@@ -7,9 +7,13 @@ Charts leave in the order of `storetime` with `charttime` as event time: real la
 are charted. `received_at` is the storetime. MIMIC's units are told in UCUM by the item's table; where a row names
 another unit than its item has, it leaves under the row's own word, for the stream to refuse.
 
-Not sent, and counted: rows without a number (but `<` and `>` of one, which become comparators), and rows that the
-charting system itself marked as errors. A stay is one `hadm_id`; results without one (drawn outside of a stay) make one
-more stay of their patient. A patient's stays follow each other with a day between them, the last one ending now.
+Not sent, and counted: rows without a number (but `<` and `>` of one, which become comparators), rows that the charting
+system itself marked as errors, and pH, pO2 and pCO2 of a blood gas whose specimen (item 50800, of the same patient and
+time) is not said to be arterial: their codes are those of arterial blood. Not mapped: 50804, calculated total CO2,
+which is another quantity than bicarbonate and for which the vocabulary has no code.
+
+A stay is one `hadm_id`; results without one (drawn outside of a stay) make one more stay of their patient. A patient's
+stays follow each other with a day between them, the last one ending now.
 """
 
 from __future__ import annotations
@@ -73,7 +77,6 @@ LABS = {
     item: Item(RESULTS, name, code, unit)
     for item, name, code, unit in (
         (50802, "Base Excess", "11555-0", "meq/L"),
-        (50804, "Calculated Total CO2", "1963-8", "meq/L"),
         (50808, "Free Calcium", "1994-3", "mmol/L"),
         (50809, "Glucose, whole blood", "2339-0", "mg/dL"),
         (50813, "Lactate", "2524-7", "mmol/L"),
@@ -113,6 +116,8 @@ LABS = {
     )
 }
 ITEMS = CHARTS | LABS
+SPECIMEN, ARTERIAL = 50800, "ART"
+OF_ARTERIES = (50818, 50820, 50821)
 
 # How MIMIC writes a UCUM unit; in lower case. A row without a unit has its item's.
 WRITTEN = {
@@ -186,7 +191,7 @@ def _read(file: Path, columns: Iterable[str]) -> pa.Table:
     return pv.read_csv(existing(file, "the folder of MIMIC-III's csv.gz files"), convert_options=options)
 
 
-def _of(table: pa.Table, subjects: pa.Array, items: dict[int, Item]) -> tuple[int, pa.Table]:
+def _of(table: pa.Table, subjects: pa.Array, items: Iterable[int]) -> tuple[int, pa.Table]:
     """How many rows these people have, and those of mapped items."""
     table = table.filter(pc.is_in(table["subject_id"].cast(pa.int64()), subjects))
     return len(table), table.filter(pc.is_in(table["itemid"].cast(pa.int64()), pa.array(list(items), pa.int64())))
@@ -203,7 +208,16 @@ def _charts(path: Path, subjects: pa.Array) -> tuple[int, pa.Table]:
 
 
 def _labs(path: Path, subjects: pa.Array) -> tuple[int, pa.Table]:
-    return _of(_read(path / "labevents.csv.gz", _VALUE), subjects, LABS)
+    """Also of each row the specimens (`specimens`, distinct, in order) that were said for its patient and time."""
+    table = _read(path / "labevents.csv.gz", _VALUE)
+    _, of_gases = _of(table, subjects, [SPECIMEN])
+    said: dict[tuple[int, datetime], set[str]] = defaultdict(set)
+    for row in of_gases.to_pylist():
+        said[row["subject_id"], row["charttime"]].add(row["value"] or "")
+    rows, mapped = _of(table, subjects, LABS)
+    when = zip(mapped["subject_id"].to_pylist(), mapped["charttime"].to_pylist(), strict=True)
+    specimens = [sorted(said.get(at, ())) for at in when]
+    return rows, mapped.append_column("specimens", pa.array(specimens, pa.list_(pa.string())))
 
 
 def _take_chart(stay: _Stay, row: dict[str, Any]) -> str:
@@ -218,6 +232,8 @@ def _take_chart(stay: _Stay, row: dict[str, Any]) -> str:
 
 
 def _take_lab(stay: _Stay, row: dict[str, Any]) -> str:
+    if row["itemid"] in OF_ARTERIES and row["specimens"] != [ARTERIAL]:
+        return "blood gas not said to be arterial" if not row["specimens"] else "blood gas of other than arterial blood"
     bound = None if row["valuenum"] is not None else _BOUND.fullmatch(row["value"] or "")
     if row["valuenum"] is None and bound is None:
         return "no number"

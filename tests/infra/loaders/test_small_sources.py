@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_another_format_of_record_is_refused(tmp_path: Path) -> None:
         icu.load(header, END_MS)
 
 
-def tables(folder: Path) -> Path:
+def tables(folder: Path, gases: Sequence[str] = ()) -> Path:
     """Two stays of one patient; the second has a chart stored before it was charted and a bound in words."""
     files = {
         "patients": ["subject_id,gender,dob", "10006,F,2094-03-05 00:00:00", "10007,M,1870-01-01 00:00:00"],
@@ -120,6 +121,7 @@ def tables(folder: Path) -> Path:
             "2,10006,,50983,2164-12-24 11:00:00,140,140,mEq/L",
             "3,10006,200,50983,2165-01-01 11:30:00,HEMOLYZED,,mEq/L",
             "4,10006,200,50983,2165-01-01 11:40:00,7,7,furlong",
+            *gases,
         ],
     }
     for name, lines in files.items():
@@ -158,6 +160,26 @@ def test_a_bound_in_words_becomes_a_comparator_and_a_strange_unit_stays_strange(
     assert (stays.rows, stays.mapped) == (8, 7)
     assert stays.not_sent == {"marked as an error": 1, "no number": 1}
     assert faults(stays.events) == 1
+
+
+def test_a_blood_gas_is_sent_only_where_its_specimen_is_said_to_be_arterial(tmp_path: Path) -> None:
+    """The codes of pH, pO2 and pCO2 are those of arterial blood; lactate may be of any."""
+    specimens = {"08": ["ART"], "09": ["VEN"], "10": [], "11": ["ART", "MIX"]}
+    gases = [
+        f"{hour}{n},10006,200,{item},2165-01-01 {hour}:30:00,{value},{value if item != 50800 else ''},"
+        for hour, said in specimens.items()
+        for n, (item, value) in enumerate([*((50800, each) for each in said), (50821, 95), (50820, 7.4), (50813, 2)])
+    ]
+    loaded = mimic.load(tables(tmp_path, gases), END_MS)
+    sent = Counter(one["code"] for one in said(loaded) if one.get("order_id"))
+
+    assert (sent["2703-7"], sent["2744-1"], sent["2524-7"]) == (1, 1, 4)
+    assert loaded.not_sent["blood gas of other than arterial blood"] == 4
+    assert loaded.not_sent["blood gas not said to be arterial"] == 2
+
+
+def test_total_co2_is_not_taken_for_bicarbonate() -> None:
+    assert [item for item, each in mimic.LABS.items() if each.code == "1963-8"] == [50882]
 
 
 def test_stays_become_registrations_admissions_transfers_and_discharges(stays: Loaded) -> None:
