@@ -104,6 +104,19 @@ def device_day(device_id: str, clock_flag: str | None, offset_s: float) -> dict[
     return {**named, **counts, **lags, "first_at": NOON, "last_at": at(500)}
 
 
+def acted(receipt: str, act: str, day: int, until: datetime | None) -> dict[str, Any]:
+    """A day of retention's."""
+    return {"receipt": receipt, "act": act, "table_name": "vitals", "day": date(2026, 1, day), "rows": 10, "bytes": 100,
+            "files": 1, "retention_class": "clinical_signals", "reason": "it is old", "remains": "nothing",
+            "undo_until": until, "acted_by": "test", "acted_at": NOON}  # fmt: skip
+
+
+def held(hold: str, act: str, second: float) -> dict[str, Any]:
+    """A hold, placed or lifted."""
+    return {"hold": hold, "act": act, "table_name": "*", "first_day": date(2026, 1, 1), "last_day": None,
+            "reason": "the court asks", "who": "m.meyer", "at": at(second)}  # fmt: skip
+
+
 def verdict(minute: int, passed: bool, failed: list[str]) -> dict[str, Any]:
     counted = {"snapshot_id": 7, "offset_vector": "{}", "expectations": 9, "rows": 4, "suite_version": "1"}
     judged = {"table_name": "vitals", "day": date(2026, 11, 22), "evaluated_at": at(60 * minute)}
@@ -152,6 +165,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "duplicates": [positioned(8, 8, stream="device.vitals", event_id="e1", first_offset=1)],
     "lineage_events": [state(0, "a", "START", 0), state(1, "a", "COMPLETE", 12), state(2, "b", "FAIL", 20)],
     "quality_results": [verdict(1, True, []), verdict(2, False, ["expect_x"])],
+    "retention_receipts": [
+        acted("r1", "cooled", 30, until=at(3_600)), acted("r1", "cooled", 31, until=at(3_600)),
+        acted("r2", "removed", 1, until=at(86_400)), acted("r3", "removed", 2, until=None),
+    ],
+    "retention_holds": [
+        held("h1", "placed", 0), held("h2", "placed", 60), held("h1", "lifted", 120),
+    ],
     "vitals_by_minute": [
         {"subject_token": "t1", "ward": "ICU-1", "code": "8867-4", "unit": "/min", "minute": NOON, "samples": 2,
          "mean": 85.0, "minimum": 80.0, "maximum": 90.0, "first": 80.0, "last": 90.0},

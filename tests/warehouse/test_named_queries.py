@@ -47,6 +47,11 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"hour": NOON + timedelta(hours=1), "readings": 1, "patients": 0, "devices": 1, "flagged": 0},
     ],
     "quality_gate": [{"table_name": "vitals", "verdict": "held", "failed": ["expect_x"], "verdicts": 2}],
+    "retention_by_table": [
+        {"table_name": "vitals", "act": "cooled", "receipts": 1, "days": 2, "rows": 20, "days_to_undo": 0},
+        {"table_name": "vitals", "act": "removed", "receipts": 2, "days": 2, "bytes": 200, "days_to_undo": 1},
+    ],
+    "holds_in_force": [{"hold": "h2", "table_name": "*", "last_day": None, "who": "m.meyer", "placed_at": at(60)}],
     "device_health": [
         {"device_id": "MON-1", "readings": 3, "out_of_range": 1, "flagged_percent": 33.3, "silent_s": 7198.0},
         {"device_id": "MON-3", "readings": 10, "codes": 2, "longest_gap_s": 840.0},
