@@ -3,8 +3,9 @@
 Holds: the choice of rejects, their opening (on record first), and the sending of each different message once.
 Does not hold: the sealing (`warehouse/identity.py`), the keys (`warehouse/vault.py`), the sending (`sending`).
 
-A reject that is right by now becomes a row; sent twice, its second sending is a duplicate by its event id. One that is
-wrong still becomes a reject once more. Nothing of a message is printed.
+A reject that is right by now becomes a row; one that is wrong still becomes another reject, which stands for it. What
+was sent again once is left out from then on, by the audit file: event ids are known only for the contract's horizon,
+and behind it a second sending would be a second row. Nothing of a message is printed.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ FROM rejects
 WHERE ($stream IS NULL OR stream = $stream)
   AND ($reason IS NULL OR reason = $reason)
   AND ($since IS NULL OR kafka_time >= $since::TIMESTAMPTZ)
+  AND ($reason IS NOT NULL OR NOT list_contains($unless_named, reason))
 ORDER BY kafka_time, stream, kafka_partition, kafka_offset
 """
+OPENED, REPLAYED = "reject.replay", "reject.replayed"
+UNLESS_NAMED = ("poison", "time_in_future")
+"""What no fix makes right: a message that ends the stream, and a time that only became possible by waiting."""
 
 
 def replay_rejects(
@@ -53,7 +58,7 @@ def replay_rejects(
     if wrong := unknown_stream(settings, stream):
         print(f"wardstream rejects: {wrong}", file=sys.stderr)
         return WRONG_USE
-    chosen = {"stream": stream, "reason": rejected_for, "since": since}
+    chosen = {"stream": stream, "reason": rejected_for, "since": since, "unless_named": list(UNLESS_NAMED)}
     return outcome(settings, lambda: _replay(settings, chosen, (why or "").strip(), rate, dry_run, as_json, send))
 
 
@@ -65,18 +70,24 @@ def _replay(
         raise NotShownError(
             f"rejects are opened only for a reason that is kept: --reason, {LEAST_REASON} letters or more"
         )
-    rows = [row for row in _rows(settings, chosen) if row["stream"] not in sending.MADE_HERE]
+    done = _replayed(settings)
+    rows = [
+        row for row in _rows(settings, chosen) if row["stream"] not in sending.MADE_HERE and _place(row) not in done
+    ]
     told: dict[str, Any] = {"rejects": len(rows), "dry_run": dry_run, "by_stream": Counter(r["stream"] for r in rows)}
     if rows and not dry_run:
         try:
             send = send or sending.sender(settings, rate=rate, quiet=as_json)
         except (NotSentError, NotReachableError) as error:
             raise NotShownError(str(error)) from None
-        _record(settings, rows, why)
-        told |= _sent(settings, rows, send)
+        _record(settings, OPENED, rows, why)
+        sent, opened = _sent(settings, rows, send)
+        told |= sent
+        if not told["unacknowledged"]:
+            _record(settings, REPLAYED, opened, why)
     print(json.dumps(told) if as_json else _line(told))
     if told.get("unacknowledged"):
-        raise NotShownError("not all were acknowledged; run it again, what arrived is known by its event id")
+        raise NotShownError("not all were acknowledged; run it again soon: what arrived is known by its event id")
 
 
 def _rows(settings: Settings, chosen: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -86,8 +97,26 @@ def _rows(settings: Settings, chosen: Mapping[str, Any]) -> list[dict[str, Any]]
         return analytics.query(SEALED, parameters=chosen).table.to_pylist()
 
 
-def _record(settings: Settings, rows: list[dict[str, Any]], why: str) -> None:
-    """Who opens which rejects and why, a line a partition, before the first is opened."""
+def _place(row: Mapping[str, Any]) -> tuple[str, int, int]:
+    return row["topic_id"], row["kafka_partition"], row["kafka_offset"]
+
+
+def _replayed(settings: Settings) -> set[tuple[str, int, int]]:
+    """The rejects that were sent again, all of them acknowledged, as the audit file knows them."""
+    from warehouse.audit import FILE
+
+    file = settings.home / FILE
+    lines = file.read_text().splitlines() if file.exists() else []
+    done = [entry for line in lines if (entry := json.loads(line)).get("what") == REPLAYED]
+    return {
+        (entry["topic_id"], entry["kafka_partition"], int(offset))
+        for entry in done
+        for offset in entry["kafka_offsets"].split(",")
+    }
+
+
+def _record(settings: Settings, what: str, rows: list[dict[str, Any]], why: str) -> None:
+    """Who opens, or has sent again, which rejects and why: a line a partition."""
     from warehouse.audit import FILE, record
 
     places: dict[tuple[str, str, int], list[int]] = {}
@@ -95,14 +124,16 @@ def _record(settings: Settings, rows: list[dict[str, Any]], why: str) -> None:
         places.setdefault((row["stream"], row["topic_id"], row["kafka_partition"]), []).append(row["kafka_offset"])
     for (stream, topic_id, partition), offsets in places.items():
         entry: dict[str, str | int | None] = {
-            "who": getpass.getuser(), "what": "reject.replay", "stream": stream, "topic_id": topic_id,
+            "who": getpass.getuser(), "what": what, "stream": stream, "topic_id": topic_id,
             "kafka_partition": partition, "kafka_offsets": ",".join(map(str, offsets)), "why": why,
         }  # fmt: skip
         record(settings.home / FILE, datetime.now(UTC), entry)
-    print(f"wardstream rejects: this opening is on record in {settings.home / FILE}", file=sys.stderr)
+    if what == OPENED:
+        print(f"wardstream rejects: this opening is on record in {settings.home / FILE}", file=sys.stderr)
 
 
-def _sent(settings: Settings, rows: list[dict[str, Any]], send: Send) -> dict[str, Any]:
+def _sent(settings: Settings, rows: list[dict[str, Any]], send: Send) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What became of the rejects, and those that could be opened."""
     from warehouse.identity import SealError, unseal_reject
     from warehouse.vault import open_vault
 
@@ -125,10 +156,11 @@ def _sent(settings: Settings, rows: list[dict[str, Any]], send: Send) -> dict[st
             vault.close()
 
     sent: Sent = send(events())
-    return {
+    told = {
         "sent": sent.messages, "no_longer_to_be_opened": len(closed),
         "repeated": len(rows) - len(closed) - sent.messages, "unacknowledged": sent.unacknowledged,
     }  # fmt: skip
+    return told, [row for row in rows if row not in closed]
 
 
 def _event(stream: str, key: bytes | None, value: bytes | None) -> Event:

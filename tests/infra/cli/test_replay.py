@@ -135,9 +135,24 @@ def test_rejects_are_sent_as_they_were_and_the_opening_is_on_record(settings: Se
     assert "2 of 3 rejects sent again" in out
     assert "1 can no longer be opened" in out
     assert CANARY not in out + err
-    (line,) = (json.loads(line) for line in (settings.home / FILE).read_text().splitlines())
-    assert (line["what"], line["why"], line["kafka_offsets"]) == ("reject.replay", WHY, "100,101,102")
-    assert verify(settings.home / FILE) == 1
+    opened, done = (json.loads(line) for line in (settings.home / FILE).read_text().splitlines())
+    assert (opened["what"], opened["why"], opened["kafka_offsets"]) == ("reject.replay", WHY, "100,101,102")
+    assert (done["what"], len(done["kafka_offsets"].split(","))) == ("reject.replayed", 2)
+    assert verify(settings.home / FILE) == 2
+
+
+def test_what_was_sent_again_once_is_not_sent_again_later(settings: Settings) -> None:  # noqa: F811
+    assert replay_rejects(settings, why=WHY, send=Taken()) == 0
+    later = Taken()
+    assert replay_rejects(settings, why=WHY, send=later) == 0
+    assert later.events == []
+
+
+def test_what_was_not_acknowledged_is_sent_again(settings: Settings) -> None:  # noqa: F811
+    assert replay_rejects(settings, why=WHY, send=Taken(unacknowledged=1)) == 1
+    again = Taken()
+    assert replay_rejects(settings, why=WHY, send=again) == 0
+    assert len(again.events) == 2
 
 
 @pytest.mark.parametrize(
@@ -168,10 +183,6 @@ def test_a_dry_run_of_rejects_opens_nothing_and_needs_no_reason(settings: Settin
     assert replay_rejects(settings, dry_run=True) == 0
     assert "would open and send 3 rejects again: device.vitals 3" in capsys.readouterr().out
     assert not (settings.home / FILE).exists()
-
-
-def test_rejects_that_were_not_acknowledged_end_in_one(settings: Settings) -> None:  # noqa: F811
-    assert replay_rejects(settings, why=WHY, send=Taken(unacknowledged=1)) == 1
 
 
 # ------------------------------------------------------------------ on a real broker
