@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from pipelines.clinical.stays import stay_rows, stays
-from tests.warehouse.small_ward import NOON, ROWS, at, positioned, reading
+from tests.warehouse.small_ward import NOON, ROWS, at, positioned, reading, result
 from tests.warehouse.test_analytics import created, lake
-from warehouse.analytics import Analytics
+from warehouse.analytics import Analytics, vocabulary
 from warehouse.contract import FOLDER, load_contracts
 from warehouse.named_queries import UnknownQueryError, named_queries, named_query
 from warehouse.settings import Settings
@@ -53,9 +53,14 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     ],
     "holds_in_force": [{"hold": "h2", "table_name": "*", "last_day": None, "who": "m.meyer", "placed_at": at(60)}],
     "device_health": [
-        {"device_id": "MON-1", "readings": 3, "out_of_range": 1, "flagged_percent": 33.3, "silent_s": 7198.0},
-        {"device_id": "MON-3", "readings": 10, "codes": 2, "longest_gap_s": 840.0},
+        {"device_id": "MON-1", "readings": 3, "repeated": 1, "out_of_range": 1, "flagged_percent": 33.3,
+         "silent_s": 7198.0},
+        {"device_id": "MON-3", "readings": 10, "repeated": 0, "codes": 2, "longest_gap_s": 840.0},
+        {"device_id": "ECG-1", "table_name": "wearables", "readings": 3, "repeated": 0, "silent_s": 7195.0},
+        {"device_id": "CGM-1", "table_name": "wearables", "readings": 4, "silent_s": 6300.0},
         {"device_id": "MON-2", "readings": 1, "without_patient": 1, "longest_gap_s": None, "silent_s": 3599.0},
+        {"device_id": "SCALE-1", "readings": 2, "longest_gap_s": 86_400.0},
+        {"device_id": "BAND-1", "readings": 2, "longest_gap_s": 10.0},
     ],
     "labs_latest": [
         {"name": "creatinine", "numeric_value": 1.9, "status": "F", "age_h": 2.0},
@@ -351,6 +356,39 @@ def test_the_census_and_the_stays_know_the_same_place(name: str):
 
     assert [(row["ward"], row["beds"], row["median_ward_h"]) for row in census(rows)] == [(ward, beds, hours)]
     assert [row["ward"] for row in stay_rows(stays(rows))] == [ward]
+
+
+def answered(name: str, **tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answer to a kept question over these rows alone."""
+    with duckdb.connect(":memory:") as session:
+        session.register("codes", vocabulary())
+        for table, rows in tables.items():
+            schema = arrow_schema(load_contracts().table(table))
+            filled = [{**dict.fromkeys(schema.names), **row} for row in rows]
+            session.register(table, pa.Table.from_pylist(filled, schema))
+        return session.execute(named_query(name).sql).to_arrow_table().to_pylist()
+
+
+def test_a_result_is_one_though_only_its_final_report_names_the_laboratory():
+    preliminary = {**result(0, "L-1", "2524-7", 3.0, "P", 300), "lab": None}
+    (row,) = answered("lab_turnaround", labs=[preliminary, result(1, "L-1", "2524-7", 3.1, "F", 3_000)])
+    assert (row["lab"], row["results"], row["p50_minutes"]) == ("CENTRAL", 1, 5.0)
+
+
+def test_a_device_that_changed_patients_at_midnight_is_among_the_changes():
+    before, after, next_one = (
+        reading(n, token, "8867-4", 80.0, event_time=at(43_200 + seconds))
+        for n, (token, seconds) in enumerate([("t1", -60), ("t2", 5), ("t2", 65)])
+    )
+    (row,) = answered("device_changes", vitals=[before, after, next_one], wearables=[])
+    assert (row["day"], row["patients"], row["changes"], row["quickest_s"]) == (at(43_200), 1, 1, 65.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_that_a_head_explains_is_in_the_answer(empty: Analytics, name: str):
+    query = named_query(name)
+    columns = empty.query(query.sql, parameters=query.parameters(at(7_200))).table.column_names
+    assert set(re.findall(r"\b[a-z]+_(?:s|h|ms|min|at|percent|hours|minutes)\b", query.units)) <= set(columns)
 
 
 def test_a_question_without_a_grain_is_refused(tmp_path: Path):

@@ -1,6 +1,7 @@
 -- Which devices changed patients, and how quickly?
--- grain: one row a table, device and day on which more than one patient was on it
--- units: patients and changes are counts; quickest_s in seconds between one patient's last reading and the first of
+-- grain: one row a table, device and day on which it came to another patient, from one of that day or of an earlier
+--        one
+-- units: patients (of the day) and changes are counts; quickest_s in seconds between one patient's last reading and the first of
 --        the next one (a few: the association was wrong, or corrected late); day in UTC
 -- asked by: biomedical engineering, clinical informaticians
 WITH reading AS (
@@ -22,5 +23,5 @@ SELECT table_name, device_id, day,
        min(gap_s) FILTER (before <> subject_token) AS quickest_s
 FROM beside
 GROUP BY table_name, device_id, day
-HAVING count(DISTINCT subject_token) > 1
+HAVING count(*) FILTER (before <> subject_token) > 0
 ORDER BY quickest_s, device_id, day

@@ -1,19 +1,30 @@
 -- Which devices fall silent, repeat themselves or measure nonsense?
--- grain: one row a device
--- units: readings and flags are counts; silent_s in seconds from the device's newest reading to now, or to
---        --as-of (below 0: its clock runs ahead); longest_gap_s in seconds between neighbours by event time; UTC
+-- grain: one row a table and device
+-- units: readings and flags are counts; repeated counts messages that were told as duplicates of a reading of its own;
+--        silent_s in seconds from the device's newest reading to now, or to --as-of (below 0: its clock runs ahead);
+--        longest_gap_s in seconds between neighbours by event time; UTC
 -- asked by: biomedical engineering
 WITH reading AS (
-    SELECT device_id, ward, code, subject_token, quality_flag, event_time,
-           (epoch_us(event_time) - lag(epoch_us(event_time)) OVER (PARTITION BY device_id ORDER BY event_time)) / 1e6
-               AS gap_s
-    FROM vitals
+    SELECT 'vitals' AS table_name, 'device.vitals' AS stream, topic_id, kafka_partition, kafka_offset,
+           device_id, ward, code, subject_token, quality_flag, event_time FROM vitals
+    UNION ALL
+    SELECT 'wearables', 'iot.patient', topic_id, kafka_partition, kafka_offset,
+           device_id, ward, code, subject_token, quality_flag, event_time FROM wearables
+), beside AS (
+    SELECT *, (epoch_us(event_time) - lag(epoch_us(event_time)) OVER (
+                  PARTITION BY table_name, device_id ORDER BY event_time)) / 1e6 AS gap_s
+    FROM reading
     WHERE device_id IS NOT NULL
+), again AS (
+    SELECT stream, topic_id, kafka_partition, first_offset AS kafka_offset, count(*) AS times
+    FROM duplicates
+    GROUP BY ALL
 )
-SELECT device_id,
+SELECT table_name, device_id,
        max_by(ward, event_time) AS ward,
        count(*) AS readings,
        count(DISTINCT code) AS codes,
+       coalesce(sum(times), 0)::BIGINT AS repeated,
        count(*) FILTER (subject_token IS NULL) AS without_patient,
        count(*) FILTER (quality_flag = 'probe_off') AS probe_off,
        count(*) FILTER (quality_flag = 'out_of_range') AS out_of_range,
@@ -21,6 +32,6 @@ SELECT device_id,
        max(gap_s) AS longest_gap_s,
        max(event_time) AS last_at,
        epoch($asked_at::TIMESTAMPTZ - max(event_time)) AS silent_s
-FROM reading
-GROUP BY device_id
+FROM beside LEFT JOIN again USING (stream, topic_id, kafka_partition, kafka_offset)
+GROUP BY table_name, device_id
 ORDER BY flagged_percent DESC, silent_s DESC, device_id

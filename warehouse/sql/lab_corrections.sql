@@ -1,6 +1,6 @@
 -- How often does a laboratory take back or correct what it had released as final?
 -- grain: one row a laboratory and code
--- units: results, corrected, withdrawn and reversals are counts of results; corrected_percent of results;
+-- units: results, corrected and withdrawn are counts of results; corrected_percent is of results;
 --        largest_change in the unit of its row, between a first final value and the current one; median_hours between
 --        these two reports
 -- asked by: clinical chemistry, informaticians who trained on first values

@@ -1,9 +1,10 @@
 -- How long from a specimen to its first release, and from the release to this house's log?
--- grain: one row a laboratory and code
+-- grain: one row a laboratory (of a result: the first that one of its versions names) and code
 -- units: results counts results; collected to reported in minutes; reported to Kafka's append in seconds (two clocks)
 -- asked by: laboratory operations, integration engineers
 WITH first_release AS (
-    SELECT lab, code, order_id, subject_token,
+    SELECT code, order_id, subject_token,
+           min_by(lab, reported_at) FILTER (lab IS NOT NULL) AS lab,
            min(epoch(reported_at - collected_at) / 60) AS minutes,
            min_by(epoch(kafka_time - reported_at), reported_at) AS seconds
     FROM labs
