@@ -124,9 +124,9 @@ def _keep(settings: Settings, contracts: Contracts, table: str) -> "TableUpkeep"
 def _upkeep(settings: Settings, contracts: Contracts) -> "Upkeep":
     from warehouse.catalog import open_catalog
     from warehouse.retention.undo import held_paths
-    from warehouse.upkeep.run import Upkeep
+    from warehouse.upkeep.run import Upkeep, policy_of
 
-    return Upkeep(settings, open_catalog(settings), contracts, held_paths)
+    return Upkeep(settings, open_catalog(settings), contracts, held_paths, policy_of(settings))
 
 
 def _request(ill: list[tuple["Health", int]]) -> dg.RunRequest:

@@ -62,6 +62,7 @@ class Settings:
     warehouse: str
     cold_warehouse: str
     cold_storage_class: str
+    upkeep_wait_seconds: float
     retention: str
     prices: Mapping[str, str]
     catalog_uri: str = field(repr=False)
@@ -107,6 +108,7 @@ class Settings:
             warehouse=read.text("WARDSTREAM_WAREHOUSE", DEFAULT_WAREHOUSE).rstrip("/"),
             cold_warehouse=_cold(read),
             cold_storage_class=read.choice("WARDSTREAM_COLD_STORAGE_CLASS", "", READABLE_CLASSES),
+            upkeep_wait_seconds=read.number("WARDSTREAM_UPKEEP_WAIT_SECONDS", 3600.0, least=60.0),
             retention=read.choice("WARDSTREAM_RETENTION", "plan", ("plan", "move", "apply")),
             prices=read.pairs("WARDSTREAM_PRICES"),
             catalog_uri=catalog_uri or f"sqlite:///{home / 'catalog' / 'catalog.sqlite'}",

@@ -22,6 +22,7 @@ from warehouse.catalog import open_catalog
 from warehouse.contract import load_contracts
 from warehouse.offsets import Interval
 from warehouse.settings import Settings
+from warehouse.upkeep.plan import UpkeepPolicy
 from warehouse.upkeep.run import TableUpkeep, Upkeep
 from warehouse.upkeep.sweep import store_time
 
@@ -124,6 +125,7 @@ def _keep(settings: Settings, found: _Grown, round_: int) -> None:
         open_catalog(settings),
         load_contracts(),
         lambda table, now: (),
+        UpkeepPolicy(),
         now=lambda table: store_time(table) + later,
     )
     began = time.monotonic()

@@ -134,7 +134,7 @@ def _with_lake(settings: Settings, tables: Sequence[str], act: Callable[[Upkeep,
     from warehouse.contract import load_contracts
     from warehouse.opened_lake import LakeUnreachableError, opened_lake
     from warehouse.retention.undo import held_paths
-    from warehouse.upkeep.run import Upkeep
+    from warehouse.upkeep.run import Upkeep, policy_of
 
     contracts = load_contracts(own=settings.contracts)
     known = [table.name for table in contracts.tables()]
@@ -147,7 +147,7 @@ def _with_lake(settings: Settings, tables: Sequence[str], act: Callable[[Upkeep,
             there = {identifier[-1] for identifier in catalog.list_tables((settings.namespace,))}
             if absent := [name for name in tables if name not in there]:
                 return _tell(f"{', '.join(absent)}: not made yet; `wardstream contracts apply` makes it", UNAVAILABLE)
-            upkeep = Upkeep(settings, catalog, contracts, held_paths)
+            upkeep = Upkeep(settings, catalog, contracts, held_paths, policy_of(settings))
             return act(upkeep, [name for name in tables or known if name in there])
     except LakeUnreachableError as error:
         return _tell(str(error), UNAVAILABLE)

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
@@ -74,8 +74,8 @@ class Upkeep:
     catalog: Catalog
     contracts: Contracts
     held: Held
+    policy: UpkeepPolicy
     now: Callable[[Table], datetime] = store_time
-    policy: UpkeepPolicy = field(default_factory=UpkeepPolicy)
     progress: Progress = lambda step: None
     writer: str = field(default_factory=lambda: f"upkeep-{socket.gethostname()}-{os.getpid()}")
 
@@ -200,6 +200,11 @@ class Upkeep:
 
     def _load(self, name: str) -> Table:
         return load_table(self.catalog, self.settings.namespace, name)
+
+
+def policy_of(settings: Settings) -> UpkeepPolicy:
+    """The house's policy with the site's wait."""
+    return UpkeepPolicy(wait=timedelta(seconds=settings.upkeep_wait_seconds))
 
 
 def _alone(live: LiveFile) -> CompactionGroup:

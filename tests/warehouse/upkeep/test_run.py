@@ -31,18 +31,20 @@ def test_a_compacted_file_is_sorted_as_the_contract_says(store_lake: Settings) -
     assert keys == sorted(keys)
 
 
-def test_what_nobody_names_goes_in_two_runs_an_hour_apart(store_lake: Settings) -> None:
-    small_files(store_lake)
-    first = upkeep(store_lake).run("vitals")
+def test_what_nobody_names_goes_in_two_runs_an_hour_apart(lake: Settings) -> None:
+    small_files(lake)
+    first = upkeep(lake).run("vitals")
     assert first.marked
     assert first.swept is None
-    assert upkeep(store_lake, later=HOUR / 2).run("vitals").swept is None
-    assert strays(store_lake)
-    second = upkeep(store_lake, later=HOUR * 1.1).run("vitals")
+    assert upkeep(lake, later=HOUR / 2).run("vitals").swept is None
+    assert strays(lake)
+    second = upkeep(lake, later=HOUR * 1.1).run("vitals")
     assert second.swept is not None
     assert second.swept.objects == first.marked
-    assert not missing(store_lake)
-    assert positions(store_lake) == each_once(0, 60)
+    assert not missing(lake)
+    assert positions(lake) == each_once(0, 60)
+    fenced(lake).commit(readings(60, 70), [interval(60, 70)])
+    assert positions(lake) == each_once(0, 70)
 
 
 def test_what_another_room_holds_stays(store_lake: Settings) -> None:
