@@ -32,6 +32,15 @@ def result(offset: int, order: str, code: str, value: float | None, status: str,
     return positioned(offset, reported + 5, **named, **times, **told)
 
 
+def standing(
+    order: str, code: str, status: str, value: float | None, reported: float, **columns: Any
+) -> dict[str, Any]:
+    """A result as it stands, collected at noon."""
+    named = {"subject_token": "t1", "order_id": order, "code": code, "lab": "CENTRAL", "unit": "mmol/L"}
+    times = {"collected_at": at(0), "first_reported_at": at(600), "reported_at": at(reported)}
+    return {**named, **times, "status": status, "numeric_value": value, "versions": 3, **columns}
+
+
 def movement(offset: int, stay: str, kind: str, ward: str | None, happened: float, **columns: Any) -> dict[str, Any]:
     named = {"subject_token": f"t{stay[-1]}", "stay_id": stay, "type": kind, "ward": ward, "birth_year": 1956}
     times = {"event_time": at(happened), "recorded_at": at(happened + 120)}
@@ -185,6 +194,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "stay_movements": [
         {"subject_token": "t1", "stay_id": "S1", "movement": 1, "ward": "ER", "started_at": NOON, "ended_at": at(3600)},
         {"subject_token": "t1", "stay_id": "S1", "movement": 2, "ward": "ICU-1", "started_at": at(3600)},
+    ],
+    "lab_results": [
+        standing("L-1", "2524-7", "C", 2.5, 4800, released_at=at(1200), released_value=4.0),
+        standing("L-2", "2160-0", "F", 1.9, 1800, released_at=at(1800), released_value=1.9),
+        standing("L-3", "777-3", "X", None, 5400, released_at=at(1800)),
+        standing("L-4", "718-7", "C", 9.0, 5400),
     ],
     "device_health": [device_day("MON-1", None, 0.1), device_day("MON-2", "ahead", 30.0)],
     "population_by_day": [

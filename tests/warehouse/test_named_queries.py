@@ -72,6 +72,10 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"name": "platelets", "results": 1, "corrected": 0, "withdrawn": 1, "largest_change": None},
         {"name": "creatinine", "results": 1, "corrected": 0, "withdrawn": 0, "corrected_percent": 0.0},
     ],
+    "results_revised": [
+        {"name": "platelets", "status": "X", "released_value": None, "numeric_value": None, "after_h": 1.0},
+        {"name": "lactate", "status": "C", "released_value": 4.0, "numeric_value": 2.5, "after_h": 1.0},
+    ],
     "lab_turnaround": [
         {"name": "creatinine", "results": 1, "p50_minutes": 30.0, "p50_to_kafka_s": 5.0},
         {"name": "platelets", "results": 1, "p50_minutes": 30.0},
