@@ -26,7 +26,7 @@ from assets.replay_check import replay_key
 from infra.cli.replay_check import check, exit_code, lines
 from infra.planning import contracts as planning
 from pipelines import normalise
-from pipelines.source import read_topic_facts
+from pipelines.source import SourceError, read_topic_facts
 from tests.end_to_end.test_new_stream import one_file
 from tests.pipelines.messages import reading
 from tests.pipelines.small_ingest import Message, ingest, send
@@ -403,6 +403,38 @@ def test_what_kafka_no_longer_has_is_told_as_such_and_is_no_difference(settings:
     refused = asked(lake, swap=True).swap
     assert refused is not None
     assert refused.refusals[0] == "not all positions of these days can be made again"
+
+
+def wait_until_absent(settings: Settings) -> None:
+    """A deleted topic is described for a moment more."""
+    for _ in range(100):
+        try:
+            read_topic_facts(settings, (STREAM,))
+        except SourceError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the topic is still there")
+
+
+def test_of_a_topic_that_was_made_anew_the_old_life_is_gone_and_the_new_one_is_compared(settings: Settings) -> None:
+    lake = ingested(settings)
+    before = Vitals(lake).on_day().num_rows
+    admin = AdminClient(lake.kafka())
+    admin.delete_topics([lake.topic(STREAM)])[lake.topic(STREAM)].result(30)
+    wait_until_absent(lake)
+    deleted = asked(lake)
+    assert (deleted.equal, deleted.complete, exit_code(deleted)) == (True, False, 2)
+    assert "does not exist" in deleted.refused[0]
+    unasked = asked(lake, source="raw")
+    assert (unasked.complete, unasked.tables[0].rebuilt) == (False, {}), "nothing is kept raw, and no broker was asked"
+
+    planning.apply(lake)
+    send(lake, STREAM, ward(7, 30))
+    ingest(lake, STREAM)
+    anew = asked(lake)
+    assert (told(anew), anew.equal, anew.complete) == (set(), True, False)
+    assert len({gone.topic_id for gone in anew.streams[0].gone}) == 1
+    assert 0 < sum(anew.tables[0].rebuilt.values()) < before
 
 
 def raw_stream(folder: Path) -> Path:
