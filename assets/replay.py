@@ -28,7 +28,7 @@ from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_row
 from pipelines.rebuild import RawReading, Rebuild, ReplayKeys, read_from_kafka
 from pipelines.replay_plan import AUTO, Ranges, Stretch, below, stretches, widest
 from pipelines.replay_plan import RAW as FROM_RAW
-from pipelines.restore import DUPLICATES, RAW, REJECTS, refuse_another_vault, remembered
+from pipelines.restore import DUPLICATES, RAW, REJECTS, refuse_other_tokens, remembered
 from pipelines.source import SourceError, TopicFacts, offsets_at, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.analytics import Analytics
@@ -211,7 +211,7 @@ class _Lake:
         self.analytics = stack.enter_context(Analytics(settings))
         self.vault: SqliteVault = open_vault(settings.vault_uri, time.monotonic)
         stack.callback(self.vault.close)
-        refuse_another_vault(settings, self.vault)
+        refuse_other_tokens(settings, self.vault, contracts)
 
     def table(self, name: str) -> _TableAtHead:
         """A table as it is now: all that is asked of it here is of that moment."""

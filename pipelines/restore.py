@@ -29,7 +29,7 @@ from pipelines.source import PartitionReader, Positions, TopicFacts
 from pipelines.stream_steps import StreamSteps
 from warehouse import history
 from warehouse.analytics import Analytics
-from warehouse.catalog import open_catalog, pinned_property
+from warehouse.catalog import KEY_SYSTEM_PROPERTY, open_catalog, pinned_properties
 from warehouse.commit import FencedTable, StoreUnavailableError
 from warehouse.contract import Contracts, StreamContract
 from warehouse.identity import Tokenizer, key_fingerprint
@@ -186,17 +186,31 @@ def remembered(
     return first
 
 
-def refuse_another_vault(settings: Settings, vault: SqliteVault) -> None:
-    """With another key every patient would get a second token, and nobody could bring the two together again.
+def refuse_other_tokens(settings: Settings, vault: SqliteVault, contracts: Contracts) -> None:
+    """With another key, or under another identifier system, every patient would get a second token, and nobody could
+    bring the two together again.
 
-    Raises `VaultError` for a vault that is not the one the tables were written with, `StoreUnavailableError`.
+    Raises `VaultError` for a vault that is not the one the tables were written with, and for a contract whose key has
+    another identifier system than it had; `StoreUnavailableError`.
     """
     fingerprint = key_fingerprint(vault.token_key())
-    if pinned_property(open_catalog(settings), settings.namespace, TOKEN_KEY_PROPERTY, fingerprint) != fingerprint:
+    systems = {
+        f"{KEY_SYSTEM_PROPERTY}.{topic.stream}": topic.key_system for topic in contracts.topics() if topic.key_system
+    }
+    wanted = {TOKEN_KEY_PROPERTY: fingerprint, **systems}
+    pinned = pinned_properties(open_catalog(settings), settings.namespace, wanted)
+    if pinned[TOKEN_KEY_PROPERTY] != fingerprint:
         raise VaultError(
             f"the vault at {settings.vault_uri} is not the one that the tables of {settings.namespace} were written "
             "with; put that one back, or correct WARDSTREAM_VAULT_URI. Nothing was written"
         )
+    for name, system in systems.items():
+        if pinned[name] != system:
+            raise VaultError(
+                f"the contract of {name.removeprefix(KEY_SYSTEM_PROPERTY + '.')} names patients by {system}, and its "
+                f"tables were written under {pinned[name]}; put that back, or give the stream another name. Nothing "
+                "was written"
+            )
 
 
 def owned_part(starts: Starts, partitions: frozenset[int]) -> Starts:

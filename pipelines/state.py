@@ -43,7 +43,7 @@ from pipelines.restore import (
     WITHHELD,
     Restorer,
     open_table,
-    refuse_another_vault,
+    refuse_other_tokens,
 )
 from pipelines.shards import OWN, STAND_IN, Opening, ShardOpener, ShardState
 from pipelines.source import Positions, Shard, by_topic_id, read_topic_facts
@@ -131,7 +131,7 @@ class ProcessState:
         return ShardOpener(self.settings, self._restorer, self.coordination, self._draining)
 
     def _restorer(self) -> Restorer:
-        refuse_another_vault(self.settings, self.vault)
+        refuse_other_tokens(self.settings, self.vault, self._contracts)
         return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings))
 
     # --- shards

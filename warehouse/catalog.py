@@ -17,7 +17,13 @@ from urllib.parse import urlsplit, urlunsplit
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, RESTError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    NamespaceAlreadyExistsError,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    RESTError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
@@ -38,6 +44,10 @@ CONNECT_SECONDS = 5
 REQUEST_SECONDS = 10
 """After so long without a byte a request to the store is given up. A PUT of Arrow's repeats that three times more."""
 STORE_ATTEMPTS = 2
+
+
+KEY_SYSTEM_PROPERTY = "wardstream.key-system"
+"""Of the namespace, a stream each: the identifier system that tokens of its keys are made under."""
 
 
 class TableMismatchError(Exception):
@@ -65,17 +75,26 @@ def ensure_namespace(catalog: Catalog, namespace: str) -> None:
         catalog.create_namespace(namespace)
 
 
-def pinned_property(catalog: Catalog, namespace: str, name: str, value: str) -> str:
-    """A property of the namespace that is set once and never changed: what stands there, `value` if nothing did.
-
-    Raises `StoreUnavailableError` if the catalog does not answer.
+def pinned_properties(catalog: Catalog, namespace: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Properties of the namespace that are set once and never changed: what stands there under the names of `wanted`,
+    its values where nothing did. Raises `StoreUnavailableError` if the catalog does not answer.
     """
     try:
-        if name not in catalog.load_namespace_properties((namespace,)):
-            catalog.update_namespace_properties((namespace,), updates={name: value})
-        return catalog.load_namespace_properties((namespace,))[name]
+        there = catalog.load_namespace_properties((namespace,))
+        if missing := {name: value for name, value in wanted.items() if name not in there}:
+            catalog.update_namespace_properties((namespace,), updates=missing)
+            there = catalog.load_namespace_properties((namespace,))
     except (SQLAlchemyError, RESTError, RequestException, OSError) as error:
         raise StoreUnavailableError(f"the catalog does not answer ({type(error).__name__})") from error
+    return {name: there[name] for name in wanted}
+
+
+def namespace_properties(catalog: Catalog, namespace: str) -> dict[str, str]:
+    """All properties of the namespace; none where there is no such namespace yet."""
+    try:
+        return dict(catalog.load_namespace_properties((namespace,)))
+    except NoSuchNamespaceError:
+        return {}
 
 
 def create_table(

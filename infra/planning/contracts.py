@@ -6,13 +6,13 @@ Does not hold: what a single topic or table may become (topics.py, warehouse/evo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any, TypeVar
 
 from infra.planning.topics import BrokerUnreachableError, ObservedTopic, TopicChange, Topics, plan_groups, plan_topic
-from warehouse.catalog import TableMismatchError, create_table, table_lock
+from warehouse.catalog import KEY_SYSTEM_PROPERTY, TableMismatchError, create_table, namespace_properties, table_lock
 from warehouse.contract import Contracts, TopicContract, load_contracts
 from warehouse.evolution import Change, EvolutionError, ObservedTable, Refusal, evolve, observe_table, plan_table
 from warehouse.opened_lake import LakeUnreachableError, opened_lake
@@ -35,10 +35,14 @@ class UnreachableError(PlanningError):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What there is: topics by their full name, tables by name; what is missing is absent or None."""
+    """What there is: topics by their full name, tables by name; what is missing is absent or None.
+
+    `pinned`: properties of the namespace, among them the identifier systems that streams were read under.
+    """
 
     topics: dict[str, ObservedTopic]
     tables: dict[str, ObservedTable | None]
+    pinned: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,14 @@ def observe(settings: Settings, contracts: Contracts) -> Observed:
     topics = Topics(settings).observe(settings.topic(topic.stream) for topic in contracts.topics())
     with opened_lake(settings) as catalog:
         tables = {table.name: observe_table(catalog, settings.namespace, table.name) for table in contracts.tables()}
-    return Observed(topics, tables)
+        pinned = namespace_properties(catalog, settings.namespace)
+    return Observed(topics, tables, pinned)
 
 
 def plan_contracts(settings: Settings, contracts: Contracts, observed: Observed) -> ContractsPlan:
     """What leads from the observed to the declared. Pure."""
-    topics, tables, refusals = [], [], plan_groups(contracts.topics())
+    topics, tables = [], []
+    refusals = [*plan_groups(contracts.topics()), *_other_identifiers(contracts, observed.pinned)]
     for name, topic in _declared(settings, contracts).items():
         topic_changes, refused = plan_topic(name, topic, observed.topics.get(name))
         topics += topic_changes
@@ -89,6 +95,18 @@ def plan_contracts(settings: Settings, contracts: Contracts, observed: Observed)
         tables += table_changes
         refusals += refused
     return ContractsPlan(tuple(topics), tuple(tables), tuple(refusals))
+
+
+def _other_identifiers(contracts: Contracts, pinned: Mapping[str, str]) -> Iterator[Refusal]:
+    """Streams whose patients would get a second token: their tables were written under another identifier system."""
+    for topic in contracts.topics():
+        system = pinned.get(f"{KEY_SYSTEM_PROPERTY}.{topic.stream}", topic.key_system)
+        if system != topic.key_system:
+            yield Refusal(
+                topic.stream,
+                f"its key names patients by {topic.key_system}, its tables were written under {system}",
+                "put the identifier system back, or give the stream another name",
+            )
 
 
 def plan(settings: Settings, contracts: Contracts | None = None) -> ContractsPlan:

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows
 from pipelines.rebuild import read_from_kafka
-from pipelines.restore import Restorer, open_table, refuse_another_vault
+from pipelines.restore import Restorer, open_table, refuse_other_tokens
 from pipelines.source import read_topic_facts
 from warehouse.analytics import Analytics
 from warehouse.contract import load_contracts
@@ -35,7 +35,7 @@ def ingest(settings: Settings, stream: str) -> None:
     """What the stream would have put into its tables by now, in one commit a table and batch."""
     contracts = load_contracts(own=settings.contracts)
     vault = open_vault(settings.vault_uri, time.monotonic)
-    refuse_another_vault(settings, vault)
+    refuse_other_tokens(settings, vault, contracts)
     made = {"rejects": reject_rows, "raw_messages": raw_rows}
     with Analytics(settings) as analytics:
         restorer = Restorer(settings, contracts, vault, analytics)

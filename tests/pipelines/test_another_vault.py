@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from infra.planning import contracts
-from pipelines.restore import refuse_another_vault
+from pipelines.restore import refuse_other_tokens
+from warehouse.contract import Contracts, load_contracts
 from warehouse.vault import SqliteVault, VaultError, open_vault
+
+CONTRACTS = load_contracts()
 
 
 def _vault(folder) -> SqliteVault:
@@ -18,15 +21,32 @@ def _vault(folder) -> SqliteVault:
 def test_the_vault_of_the_tables_is_accepted_again_and_another_is_refused_with_the_way_out(settings, tmp_path):
     contracts.apply(settings)
     first = _vault(tmp_path / "first")
-    refuse_another_vault(settings, first)
-    refuse_another_vault(settings, _vault(tmp_path / "first"))
+    refuse_other_tokens(settings, first, CONTRACTS)
+    refuse_other_tokens(settings, _vault(tmp_path / "first"), CONTRACTS)
     with pytest.raises(VaultError, match="WARDSTREAM_VAULT_URI"):
-        refuse_another_vault(settings, _vault(tmp_path / "second"))
+        refuse_other_tokens(settings, _vault(tmp_path / "second"), CONTRACTS)
 
 
 def test_other_tables_may_have_another_vault(settings, tmp_path):
     other = replace(settings, namespace=f"{settings.namespace}_other")
     for each in (settings, other):
         contracts.apply(each)
-    refuse_another_vault(settings, _vault(tmp_path / "first"))
-    refuse_another_vault(other, _vault(tmp_path / "second"))
+    refuse_other_tokens(settings, _vault(tmp_path / "first"), CONTRACTS)
+    refuse_other_tokens(other, _vault(tmp_path / "second"), CONTRACTS)
+
+
+def test_another_identifier_system_of_a_stream_is_refused_and_a_new_stream_is_not(settings, tmp_path):
+    contracts.apply(settings)
+    vault = _vault(tmp_path / "first")
+    streams = tuple(CONTRACTS.values())
+    without_labs = Contracts(tuple(stream for stream in streams if stream.name != "lab.results"))
+    refuse_other_tokens(settings, vault, without_labs)
+    refuse_other_tokens(settings, vault, CONTRACTS)
+    renamed = tuple(
+        replace(stream, topic=replace(stream.topic, key_system="urn:other"))
+        if stream.name == "lab.results" and stream.topic
+        else stream
+        for stream in streams
+    )
+    with pytest.raises(VaultError, match="names patients by urn:other"):
+        refuse_other_tokens(settings, vault, Contracts(renamed))

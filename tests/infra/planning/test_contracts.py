@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.planning.contracts import RefusedError, UnreachableError, apply, plan
 from infra.planning.topics import Topics
-from warehouse.catalog import open_catalog
+from warehouse.catalog import KEY_SYSTEM_PROPERTY, open_catalog, pinned_properties
 from warehouse.contract import Contracts, load_contracts
 from warehouse.settings import Settings
 from warehouse.tables import iceberg_schema
@@ -76,6 +76,15 @@ def test_a_property_somebody_changed_is_set_back(settings: Settings) -> None:
     with table.transaction() as transaction:
         transaction.set_properties({"commit.retry.num-retries": "4"})
     assert apply(settings, REJECTS).done == ("~ table rejects: commit.retry.num-retries 4 -> 0",)
+
+
+def test_another_identifier_system_than_the_tables_were_written_under_is_refused(settings: Settings) -> None:
+    apply(settings, VITALS)
+    pinned_properties(
+        open_catalog(settings), settings.namespace, {f"{KEY_SYSTEM_PROPERTY}.device.vitals": "urn:of-old"}
+    )
+    with pytest.raises(RefusedError, match="urn:of-old"):
+        apply(settings, VITALS)
 
 
 def test_a_broker_that_is_down_is_named_with_its_address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
