@@ -5,8 +5,8 @@ Does not hold: what a value means. Times and dates stay text here, units as sent
 
 Row i of what comes out is message `row_index[i]`; a message that cannot be read is one reject and touches no other.
 As the standard leaves it open: of a key given twice the last value counts; a byte order mark, NaN, Infinity and
-numbers beyond 64 bits are refused. A key the contract does not know never fails a message: it is kept, whole, in
-`unknown_fields` where the stream's table has that column, and ignored otherwise.
+numbers beyond 64 bits are refused. A key the contract does not know fails no message, unless it is nested a thousand
+deep: it is kept as it was written in `unknown_fields` where the stream's table has that column, and ignored otherwise.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class JsonDecoder:
         """A message that says more than the contract knows: as far as it is known, and the rest as it came."""
         try:
             struct = self._decode_known(value)
-            read.unknown[place] = msgspec.json.encode(self._message.unknown_of(msgspec.json.decode(value)))
+            read.unknown[place] = msgspec.json.encode(self._message.unknown_of(_members(value)))
             read.structs.append(struct)
         except _CANNOT_READ as error:
             read.refused.append((place, *_refusal(value, error)))
@@ -141,6 +141,11 @@ class _Read:
     structs: list[msgspec.Struct] = field(default_factory=list)
     refused: list[tuple[int, str, str]] = field(default_factory=list)
     unknown: dict[int, bytes] = field(default_factory=dict)
+
+
+def _members(value: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each as it was written."""
+    return msgspec.json.decode(value, type=dict[str, msgspec.Raw])
 
 
 def _undecided(batch: StreamBatch) -> np.ndarray:
@@ -247,12 +252,14 @@ class _Object:
         for _, inner in self.objects:
             yield from inner.leaves()
 
-    def unknown_of(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a JSON object that this one does not know, those of inner objects within theirs."""
+    def unknown_of(self, given: dict[str, msgspec.Raw]) -> dict[str, Any]:
+        """The fields of a JSON object that this one does not know, as they came; those of inner objects within
+        theirs."""
         inner = {self.names[attribute]: known for attribute, known in self.objects}
-        unknown = {name: value for name, value in given.items() if name not in self.names.values()}
+        unknown: dict[str, Any] = {name: value for name, value in given.items() if name not in self.names.values()}
         for name, known in inner.items():
-            if isinstance(given.get(name), dict) and (within := known.unknown_of(given[name])):
+            value = bytes(given.get(name, _ABSENT))
+            if value.startswith(b"{") and (within := known.unknown_of(_members(value))):
                 unknown[name] = within
         return unknown
 

@@ -177,6 +177,13 @@ def test_unknown_fields_within_an_object_are_kept_within_it():
     assert json.loads(batch.rows["unknown_fields"][0].as_py()) == {"name": {"prefix": "Dr"}, "mother": "x"}
 
 
+def test_unknown_values_are_kept_as_they_were_written():
+    value = json.dumps(reading()).encode()[:-1] + b',"gain":0.12345678901234567890123,"limit":1e999}'
+    batch = done([value], VITALS)
+    assert batch.rejects == ()
+    assert batch.rows["unknown_fields"][0].as_py() == b'{"gain":0.12345678901234567890123,"limit":1e999}'
+
+
 def test_what_a_device_without_a_patient_says_is_sealed_under_the_day():
     (row,) = rows([reading(patient_id=..., firmware="2.1")], VITALS, keys=[b"device:MON-0042"])
     assert row["unknown_sealed_under"] == "day:2026-11-22"
