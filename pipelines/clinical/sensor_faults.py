@@ -104,7 +104,8 @@ def stuck(times: np.ndarray, values: np.ndarray, series: np.ndarray, limits: Lim
 
 def too_steep(times: np.ndarray, values: np.ndarray, series: np.ndarray, limits: Limits) -> np.ndarray:
     """bool[n]: reached by a change that no body makes, from the reading before of the same series. The way back from a
-    single such reading is not held against the reading it leads to; after two, it is."""
+    single such reading is not held against the reading it leads to, however often the signal flaps; after two, it is.
+    """
     steep = np.zeros(len(values) + 1, np.int8)  # of the change that leads to each reading: -1, 0, 1
     if limits.jump is not None and len(values) > 1:
         change, elapsed = np.diff(values), np.maximum(np.diff(times), 1e-3)
@@ -112,7 +113,10 @@ def too_steep(times: np.ndarray, values: np.ndarray, series: np.ndarray, limits:
         steep[1:-1] = np.where(impossible & (series[1:] == series[:-1]), np.sign(change), 0)
     before = np.concatenate([[0], steep[:-1]])[: len(values)]
     steep = steep[: len(values)]
-    return (steep != 0) & (before * steep >= 0)
+    # Of changes to and fro without a pause every second one is a way back.
+    at = np.arange(len(values))
+    first = np.maximum.accumulate(np.where((steep != 0) & (before * steep >= 0), at, 0))
+    return (steep != 0) & ((at - first) % 2 == 0)
 
 
 def longest_still(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -85,6 +85,11 @@ def test_a_spike_is_marked_and_the_way_back_is_not() -> None:
     assert marks(series(HEART_RATE, 1, 80.0, 82.0, 240.0, 81.0, 80.0)) == [(2, IMPOSSIBLE_SLOPE)]
 
 
+def test_every_spike_of_a_flapping_signal_is_marked() -> None:
+    flapping = series(HEART_RATE, 1, 80.0, 240.0, 80.0, 240.0, 80.0, 240.0, 80.0)
+    assert marks(flapping) == [(n, IMPOSSIBLE_SLOPE) for n in (1, 3, 5)]
+
+
 def test_a_lasting_step_is_marked_where_it_begins() -> None:
     assert marks(series(TEMPERATURE, 60, 37.0, 37.1, 39.5, 39.5, 39.4)) == [(2, IMPOSSIBLE_SLOPE)]
 
