@@ -387,7 +387,7 @@ def upkeep_store(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Free what was deleted in the embedded store, and purge its own logs."""
+    """Vacuum the embedded store and purge its logs."""
     from infra.cli import upkeep
 
     raise typer.Exit(upkeep.store(settings(), days_of_logs=days_of_logs, dry_run=dry_run, as_json=as_json))
