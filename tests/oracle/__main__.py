@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.vitals_topic:
         topics[VITALS] = args.vitals_topic
     kafka = {"bootstrap.servers": args.bootstrap}
-    verdict = examine(Places(kafka, topics, lake, tuple(args.ledger), args.gen_ledger, args.horizon))
+    verdict = examine(Places(kafka, topics, lake, tuple(args.ledger), args.gen_ledger, args.horizon, args.vault))
     if args.json:
         findings = [finding._asdict() for finding in verdict.findings]
         print(json.dumps({"passed": verdict.passed, "counts": verdict.counts, "findings": findings, **verdict.totals}))
@@ -52,6 +52,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ledger", type=Path, action="append", default=[], help="a simulator's ledger; repeatable")
     parser.add_argument("--gen-ledger", type=Path, help="a ledger of counts and fingerprints, as gen.py writes it")
     parser.add_argument("--horizon", type=int, default=172_800, help="deduplication horizon in seconds")
+    parser.add_argument("--vault", type=Path, help="the vault's SQLite database; without it no sealed cell is opened")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     absent = [name for name in ("bootstrap", "catalog", "s3_endpoint") if not getattr(args, name)]

@@ -29,6 +29,7 @@ ROW_SCHEMA = pa.schema(
         ("birth_year", pa.int32()),
         ("sex", WORD),
         ("unknown_size", pa.int32()),
+        ("unknown_digest", pa.binary(32)),
     ]
 )
 _TRIGGERS = frozenset(("A01", "A02", "A03", "A04", "A08", "A11", "A12", "A13"))

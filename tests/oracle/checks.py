@@ -9,6 +9,7 @@ positions; no value and no identifier is ever in one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -39,7 +40,10 @@ from .history import (
     row_positions,
     where_in,
 )
+from .kafka_log import person_of
 from .ledger import FAILED, OK
+from .message import said_digest
+from .vault import Keys, NotOpened, message_of
 
 NOWHERE, ROW, REJECT, DUPLICATE = range(4)
 FORGOTTEN = -1
@@ -113,6 +117,7 @@ def _check_stream(history: History, stream: Stream) -> list[Finding]:
         *_check_repeats(history, stream, placed),
         *_check_content(stream, placed),
         *_check_rejects(stream, placed),
+        *(_check_sealed(history.keys, stream, placed) if history.keys else ()),
     ]
 
 
@@ -190,7 +195,7 @@ def _event_column(stream: Stream) -> str:
 
 # ------------------------------------------------------------------------------------------------------------- content
 
-_NOT_IN_ROWS = ("fault", "patient_id", "told_birth_year", "withheld_because", "unknown_size")
+_NOT_IN_ROWS = ("fault", "patient_id", "told_birth_year", "withheld_because", "unknown_size", "unknown_digest")
 
 
 def _columns_of(schema: pa.Schema) -> tuple[str, ...]:
@@ -252,6 +257,58 @@ def _check_unknown_fields(name: str, rows: pa.Table, said: pa.Table) -> Iterator
     under = pc.if_else(pc.is_valid(told), owner, pa.scalar(None, pa.string()))
     wrong = ~equal(rows["unknown_sealed_under"], under)
     yield found("misattributed", wrong, f"{name}: whose key seals the fields that nobody knows", where)
+
+
+def _check_sealed(keys: Keys, stream: Stream, placed: _Placed) -> Iterator[Finding]:
+    """What is sealed opens by the key of whose it is, and is what the message at its position says."""
+    if stream.name in SENT_STREAMS:
+        fields = _sealed_cells(placed.rows, "unknown_fields", "unknown_sealed_under")
+        told = _of_log(stream, "unknown_digest", placed.row_at)
+        wrong = [not _says(keys, stream.name, cell, digest) for cell, digest in zip(fields, told, strict=True)]
+        what = f"{stream.name}: sealed fields that nobody knows are not the message's"
+        yield found("misattributed", np.array(wrong, bool), what, row_positions(placed.rows))
+    messages = _sealed_cells(placed.rejects, "sealed_payload", "sealed_under")
+    told = zip(*(_of_log(stream, name, placed.reject_at) for name in ("person", "digest")), strict=True)
+    wrong = [not _is_message(keys, stream.name, *each) for each in zip(messages, told, strict=True)]
+    what = f"{stream.name}: the sealed message of a reject is not the one rejected"
+    yield found("misattributed", np.array(wrong, bool), what, row_positions(placed.rejects))
+
+
+_Cell = tuple[bytes | None, str | None, str | None]
+"""What is sealed, whose key seals it, and the row's token."""
+
+
+def _sealed_cells(rows: pa.Table, column: str, under: str) -> Iterator[_Cell]:
+    return zip(*(rows[name].to_pylist() for name in (column, under, "subject_token")), strict=True)
+
+
+def _of_log(stream: Stream, name: str, at: np.ndarray) -> list:
+    """A column of the log at these places; None where a row is of no message, which is told elsewhere."""
+    return stream.log[name].take(pa.array(at, pa.int64(), mask=at < 0)).to_pylist()
+
+
+def _says(keys: Keys, stream: str, cell: _Cell, digest: bytes | None) -> bool:
+    sealed, under, token = cell
+    if sealed is None or under is None:
+        return digest is None
+    try:
+        opened = keys.opened(stream, "unknown_fields", sealed, under, token)
+        return opened is None or said_digest(json.loads(opened)) == digest
+    except (NotOpened, ValueError):
+        return False
+
+
+def _is_message(keys: Keys, stream: str, cell: _Cell, told: tuple[str | None, bytes | None]) -> bool:
+    sealed, under, token = cell
+    person, digest = told
+    if digest is None:
+        return True
+    try:
+        opened = keys.opened(stream, "sealed_payload", sealed or b"", under or "", token)
+        key, value = (None, digest) if opened is None else message_of(opened)
+    except NotOpened:
+        return False
+    return value == digest and (opened is None or person_of(key) == person)
 
 
 def _check_absent_tokens(stream: Stream, placed: _Placed) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from .ledger import Ledger, Summary
+from .vault import Keys
 
 VITALS, ALERTS, WITHHELD = "device.vitals", "clinical.alerts", "clinical.alerts.withheld"
 WEARABLES, LABS, ADMISSIONS, MEDICATION = "iot.patient", "lab.results", "adt.events", "medication.events"
@@ -74,7 +75,7 @@ class History:
 
     `streams` and `tables` by name; a stream that was not collected is not judged. `ledgers` in the order of playing.
     `horizon_us`: how far apart by Kafka time two messages of one event may be and still have to be told as duplicates
-    (`HORIZONS_S` for some streams).
+    (`HORIZONS_S` for some streams). `keys`: what opens sealed cells; without them only their sizes are judged.
     """
 
     streams: dict[str, Stream]
@@ -82,6 +83,7 @@ class History:
     ledgers: tuple[Ledger, ...] = ()
     summary: Summary | None = None
     horizon_us: int = 172_800 * 1_000_000
+    keys: Keys | None = None
 
     def horizon_of(self, stream: str) -> int:
         """Microseconds."""

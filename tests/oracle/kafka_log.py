@@ -79,7 +79,7 @@ def log_table(
         "partition": pa.array(partitions, pa.int32()),
         "offset": pa.array(offsets, pa.int64()),
         "appended": pc.cast(pa.array(appended_us), pa.timestamp("us", "UTC")),
-        "person": pa.array([_person(key) for key in keys], pa.string()).dictionary_encode(),
+        "person": pa.array([person_of(key) for key in keys], pa.string()).dictionary_encode(),
         "digest": pa.array([hashlib.sha256(value or b"").digest() for value in values], pa.binary(32)),
         "size": pa.array([len(value or b"") for value in values], pa.int32()),
     }
@@ -94,5 +94,6 @@ def _columns(messages: list[Message], reader: Reader) -> pa.Table:
     return log_table(partitions, offsets, appended_us, keys, [message.value() for message in messages], reader)
 
 
-def _person(key: bytes | None) -> str | None:
+def person_of(key: bytes | None) -> str | None:
+    """The patient of a key; None for a device's, and for what is neither."""
     return key.decode() if key is not None and PATIENT_KEY.fullmatch(key) else None

@@ -33,6 +33,7 @@ ROW_SCHEMA = pa.schema(
         ("lab", WORD),
         ("quality_flag", WORD),
         ("unknown_size", pa.int32()),
+        ("unknown_digest", pa.binary(32)),
     ]
 )
 

@@ -28,7 +28,7 @@ REPEATING = frozenset(
      "reason", "rule", "rule_version", "severity", "withheld_because", "sealed_under", "unknown_sealed_under", "status",
      "comparator", "lab", "type", "bed", "sex", "stay_id", "action", "route")
 )  # fmt: skip
-UNREAD = frozenset(("sealed_payload", "detail"))
+UNREAD = frozenset(("detail",))
 
 
 @dataclass(frozen=True, slots=True)

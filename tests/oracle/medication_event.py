@@ -26,6 +26,7 @@ ROW_SCHEMA = pa.schema(
         ("route", WORD),
         ("event_time", MOMENT),
         ("unknown_size", pa.int32()),
+        ("unknown_digest", pa.binary(32)),
     ]
 )
 

@@ -6,6 +6,7 @@ Does not hold: what any field means (`reading`, `lab_result`, `adt_event`, `medi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ class Shape:
     Attributes:
         schema: the columns a message gives: `fault` (why it cannot be a row, null: it must be one; then every other
             column is null), `event_id`, `patient_id`, those of `row`, and last `unknown_size`: bytes of the fields that
-            the stream does not know, as compact JSON, null where there are none.
+            the stream does not know, as compact JSON, and `unknown_digest` of what they say; null where there are none.
         texts: field -> least and most characters; all must be strings where they are given.
         others: further fields that the stream knows; a value of objects' fields where it is an object.
         required: fields that must be there.
@@ -93,7 +94,7 @@ def _row(shape: Shape, key: bytes | None, value: bytes | None, appended_us: int)
         raise Unreadable("implausible_time")
     if message.get("patient_id") != person:
         raise Unreadable("missing_subject" if message.get("patient_id") is None else "subject_mismatch")
-    return None, message["event_id"], person, *shape.row(message, at_us), _unknown_size(shape, message)
+    return None, message["event_id"], person, *shape.row(message, at_us), *_unknown(shape, message)
 
 
 def _person(key: bytes | None, needed: bool) -> str | None:
@@ -124,7 +125,7 @@ def _object(shape: Shape, value: bytes | None) -> dict[str, Any]:
     return message
 
 
-def _unknown_size(shape: Shape, message: dict[str, Any]) -> int | None:
+def _unknown(shape: Shape, message: dict[str, Any]) -> tuple[int, bytes] | tuple[None, None]:
     unknown = (
         {} if message.keys() <= shape.known else {n: value for n, value in message.items() if n not in shape.known}
     )
@@ -132,7 +133,14 @@ def _unknown_size(shape: Shape, message: dict[str, Any]) -> int | None:
         if type(message.get(name)) is dict:
             within = {each: value for each, value in message[name].items() if each not in inner}
             unknown |= {name: within} if within else {}
-    return len(json.dumps(unknown, separators=(",", ":"), ensure_ascii=False).encode()) if unknown else None
+    if not unknown:
+        return None, None
+    return len(json.dumps(unknown, separators=(",", ":"), ensure_ascii=False).encode()), said_digest(unknown)
+
+
+def said_digest(said: object) -> bytes:
+    """sha256 of what a JSON value says, however it is written."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 
 def _no_constant(name: str) -> float:

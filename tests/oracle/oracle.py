@@ -33,6 +33,7 @@ from .lake import LakePlace, read_lake
 from .ledger import read_ledger, read_summary
 from .medication_event import read_medication
 from .reading import read_messages, read_wearables
+from .vault import read_vault
 
 READERS = {
     VITALS: read_messages,
@@ -54,6 +55,7 @@ class Places:
         topics: stream name -> Kafka topic; streams left out are not judged.
         lake: catalog and store.
         ledgers: the simulator's ledgers, in the order of playing; `summary` a ledger of `gen.py`.
+        vault: the database of the embedded vault, its key files beside it; without it no sealed cell is opened.
     """
 
     kafka: Mapping[str, object] = field(repr=False)
@@ -62,6 +64,7 @@ class Places:
     ledgers: tuple[Path, ...] = ()
     summary: Path | None = None
     horizon_s: int = 172_800
+    vault: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ def collect(places: Places) -> History:
         tuple(read_ledger(path) for path in places.ledgers),
         read_summary(places.summary) if places.summary else None,
         places.horizon_s * 1_000_000,
+        read_vault(places.vault) if places.vault else None,
     )
 
 

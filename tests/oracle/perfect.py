@@ -21,8 +21,9 @@ from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, VITALS, WITHHELD, H
 from .kafka_log import log_table
 from .ledger import SENT_SCHEMA, Ledger
 from .oracle import READERS
-from .perfect_streams import SEALED, Told, row_columns, told_by_stream
+from .perfect_streams import SEALED, Told, key_of, row_columns, sealed_message, told_by_stream
 from .reading import read_messages
+from .vault import Keys
 
 START_MS = 1_795_000_000_000
 DELAY_MS = 700
@@ -141,7 +142,15 @@ def perfect_history() -> History:
         duplicates = pa.concat_tables([duplicates, _other_duplicates(others, duplicates.schema)])
     tables[REJECTS] = _lake_table(REJECTS, rejects, *streams.values())
     tables[DUPLICATES] = _lake_table(DUPLICATES, duplicates, *streams.values())
-    return History(streams, tables, (_ledger(told, offsets),))
+    return History(streams, tables, (_ledger(told, offsets),), keys=_keys(tables))
+
+
+def _keys(tables: dict[str, LakeTable]) -> Keys:
+    """Everybody's, and each day's on which something was appended."""
+    tokens = {token for table in tables.values() for token in table.rows["subject_token"].to_pylist() if token}
+    days = {f"{at:%Y-%m-%d}" for table in tables.values() for at in table.rows["kafka_time"].to_pylist()}
+    owners = [*(f"person:{token}" for token in tokens), *(f"day:{day}" for day in days)]
+    return Keys({owner: key_of(owner) for owner in owners})
 
 
 def _offsets(told: list[Fact]) -> Iterator[tuple[int, int]]:
@@ -216,11 +225,13 @@ def _reject_rows(told: list[Fact], offsets: dict[int, int]) -> pa.Table:
     columns = [(name, pa.string()) for name in ("stream", "reason", "subject_token")]
     rows = [
         {"stream": VITALS, "reason": fact.reason, "subject_token": fact.token, "size_bytes": len(fact.message())}
+        | sealed_message(VITALS, fact.key(), fact.message(), fact.token, fact.appended_ms)
         | _place(fact, offsets)
         for fact in told
         if fact.fate == "reject"
     ]
-    return pa.Table.from_pylist(rows, pa.schema([*columns, ("size_bytes", pa.int32()), *_PLACE]))
+    payload = [("sealed_payload", pa.binary()), ("sealed_under", pa.string())]
+    return pa.Table.from_pylist(rows, pa.schema([*columns, *payload, ("size_bytes", pa.int32()), *_PLACE]))
 
 
 def _duplicate_rows(told: list[Fact], offsets: dict[int, int]) -> pa.Table:
@@ -327,6 +338,7 @@ def _other_rows(name: str, told: list[Told]) -> pa.Table:
 def _other_rejects(told: list[Told], schema: pa.Schema) -> pa.Table:
     rows = [
         {"stream": each.stream, "reason": each.reason, "subject_token": each.token, "size_bytes": len(each.message())}
+        | sealed_message(each.stream, each.key(), each.message(), each.token, each.appended_ms)
         | _other_place(each)
         for each in told
         if each.fate == "reject"

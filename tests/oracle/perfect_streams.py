@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .history import ADMISSIONS, LABS, MEDICATION, WEARABLES
 
@@ -20,7 +21,6 @@ START_MS = 1_795_000_000_000
 STEP_MS = 20_000
 COUNT = 80
 PARTITIONS = 2
-SEALING = 28
 
 
 class Told(NamedTuple):
@@ -75,12 +75,36 @@ class Told(NamedTuple):
         return whole[:40] if self.reason else whole
 
     def row(self) -> dict[str, Any]:
-        size = len(json.dumps(self.unknown, separators=(",", ":")).encode())
-        sealed = {"unknown_fields": bytes(size + SEALING), "unknown_sealed_under": self._under()}
-        return {"event_id": self.event_id, "subject_token": self.token, **self.kept, **(sealed if self.unknown else {})}
+        more = json.dumps(self.unknown, separators=(",", ":")).encode()
+        cells = (
+            sealed(self.stream, "unknown_fields", more, self.token, self.appended_ms) if self.unknown else (None, None)
+        )
+        fields = dict(zip(("unknown_fields", "unknown_sealed_under"), cells, strict=True))
+        return {"event_id": self.event_id, "subject_token": self.token, **self.kept, **fields}
 
-    def _under(self) -> str:
-        return "person" if self.patient else f"day:{datetime.fromtimestamp(self.appended_ms / 1000, UTC):%Y-%m-%d}"
+
+def key_of(owner: str) -> bytes:
+    """The perfect ward's data keys, by the owner's name alone."""
+    return hashlib.sha256(owner.encode()).digest()
+
+
+def sealed(stream: str, column: str, plain: bytes, token: str | None, appended_ms: int) -> tuple[bytes, str]:
+    """A cell as the product must seal it, and under whose key."""
+    day = f"day:{datetime.fromtimestamp(appended_ms / 1000, UTC):%Y-%m-%d}"
+    owner, place, under = (f"person:{token}", token, "person") if token else (day, day, day)
+    nonce = hashlib.sha256(plain).digest()[:12]
+    return nonce + AESGCM(key_of(owner)).encrypt(nonce, plain, f"{stream}|{column}|{place}|0".encode()), under
+
+
+def packed(key: bytes, value: bytes) -> bytes:
+    """A message of a key and a value of less than 256 and 65,536 bytes in MessagePack."""
+    return bytes([0x92, 0xC4, len(key)]) + key + b"\xc5" + len(value).to_bytes(2, "big") + value
+
+
+def sealed_message(stream: str, key: bytes, value: bytes, token: str | None, appended_ms: int) -> dict[str, Any]:
+    """What a reject keeps of its message."""
+    cells = sealed(stream, "sealed_payload", packed(key, value), token, appended_ms)
+    return dict(zip(("sealed_payload", "sealed_under"), cells, strict=True))
 
 
 def at_ms(number: int) -> int:

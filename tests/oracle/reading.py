@@ -34,6 +34,7 @@ ROW_SCHEMA = pa.schema(
         ("received_at", MOMENT),
         ("seq", pa.int64()),
         ("unknown_size", pa.int32()),
+        ("unknown_digest", pa.binary(32)),
     ]
 )
 

@@ -5,6 +5,7 @@ Imports nothing of the product, like the oracle itself.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,8 @@ from .history import (
 from .ledger import SENT_SCHEMA, Summary
 from .oracle import judge
 from .perfect import TOPIC_IDS, perfect_history
+from .perfect_streams import sealed_message
+from .vault import Keys
 
 
 @pytest.fixture(scope="module")
@@ -428,11 +431,65 @@ def test_fields_that_nobody_knows_must_be_kept_whole_and_under_the_right_key(per
     for change in (
         _set(told, unknown_fields=None, unknown_sealed_under=None),
         _set(told, unknown_fields=bytes(size - 1)),
+        _set(told, unknown_fields=b"\7" * size),
+        _set(told, unknown_fields=_altered(rows["unknown_fields"][told].as_py())),
         _set(told, unknown_sealed_under="day:2026-11-18"),
         _set(told, unknown_sealed_under=None),
         _set(silent, unknown_fields=bytes(size), unknown_sealed_under="person"),
     ):
         assert judge(_rows(table, change)(perfect)).totals["misattributed"]
+
+
+def _altered(sealed: bytes) -> bytes:
+    return sealed[:-1] + bytes([sealed[-1] ^ 1])
+
+
+@pytest.mark.parametrize("stream", SENT_STREAMS)
+def test_a_reject_must_seal_its_own_message_under_its_own_key(perfect: History, stream: str) -> None:
+    rows = perfect.tables[REJECTS].rows
+    one, other = [i for i, name in enumerate(rows["stream"].to_pylist()) if name == stream][:2]
+    row = rows.slice(one, 1).to_pylist()[0]
+    appended_ms = round(row["kafka_time"].timestamp() * 1000)
+    empty = sealed_message(stream, b"P000001", b"", row["subject_token"], appended_ms)
+
+    for change in (
+        _set(one, sealed_payload=b"\7" * len(row["sealed_payload"])),
+        _set(one, sealed_payload=_altered(row["sealed_payload"])),
+        _set(one, **empty),
+        _set(one, sealed_under="day:2026-11-18"),
+        _swap(one, other, "sealed_payload", "sealed_under", "subject_token"),
+    ):
+        assert judge(_rows(REJECTS, change)(perfect)).totals["misattributed"]
+
+
+def test_sealed_fields_of_another_message_of_the_same_length_are_not_this_one_s(perfect: History) -> None:
+    rows = perfect.tables["labs"].rows
+    cells = list(zip(*(rows[name].to_pylist() for name in ("subject_token", "unknown_fields")), strict=True))
+    one, other = next(
+        (i, j)
+        for i, (token, sealed) in enumerate(cells)
+        for j, (another, further) in enumerate(cells)
+        if i < j and token == another and sealed and further and len(sealed) == len(further)
+    )
+
+    assert judge(_rows("labs", _swap(one, other, "unknown_fields"))(perfect)).totals["misattributed"]
+
+
+def test_what_nobody_can_open_any_more_is_not_wrong_but_a_key_that_never_was_is(perfect: History) -> None:
+    assert perfect.keys is not None
+    token = next(token for token in perfect.tables["labs"].rows["subject_token"].to_pylist() if token)
+    left = {owner: key for owner, key in perfect.keys.by_owner.items() if owner != f"person:{token}"}
+    mark = hmac.digest(b"", f"destroyed|person:{token}".encode(), "sha256")
+
+    assert judge(replace(perfect, keys=Keys(left, destroyed=frozenset([mark])))).passed
+    assert judge(replace(perfect, keys=Keys(left))).totals["misattributed"]
+
+
+def test_without_the_vault_only_sizes_and_owners_of_sealed_cells_are_judged(perfect: History) -> None:
+    garbage = _rows(REJECTS, _set(0, sealed_payload=b"\7" * 60))
+
+    assert judge(garbage(replace(perfect, keys=None))).passed
+    assert not judge(garbage(perfect)).passed
 
 
 def test_an_alert_that_a_restart_repeated_is_a_duplicate(perfect: History) -> None:
