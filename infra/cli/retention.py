@@ -257,7 +257,7 @@ def _cost_lines(cost: Cost, prices: Prices) -> list[str]:
     lines = [
         f"storage now {tier(cost.before)}",
         f"after it    {tier(cost.after)}, once undo windows and sweeps are over",
-        f"doing it    {cost.once:.4f} {prices.currency} once, for requests: {requests}",
+        f"doing it    {cost.once:.4f} {prices.currency} once, for at most these requests: {requests}",
     ]
     if prices.examples:
         lines.append(f"prices of {', '.join(sorted(prices.examples))} are EXAMPLES; WARDSTREAM_PRICES takes your own")

@@ -42,9 +42,9 @@ def purge(catalog: Catalog, identifier: tuple[str, str], book: ReceiptBook, now:
             acts.setdefault(receipt.receipt, set()).add(receipt.act)
     ended = {at: each for at, each in over.items() if each.receipt in acts}
     cold = {at: _cold_objects(table, each, acts[each.receipt]) for at, each in ended.items()}
-    if any(cold.values()):
-        # A head of its own, between the looking and the deleting.
-        FencedTable(catalog, identifier, writer="retention", clock=lambda: now).cluster_manifests({ROWS: "0"})
+    if ended:
+        # A head of its own between the looking and the deleting; upkeep, which looks after commits, looks again too.
+        FencedTable(catalog, identifier, writer="retention").cluster_manifests({ROWS: "0"})
         table = catalog.load_table(identifier)
     named = _named(table) if any(cold.values()) else frozenset()
     deleted = [[*sorted(objects), at] for at, objects in cold.items() if named.isdisjoint(objects)]
