@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from infra.planning import contracts
 from infra.services.environment import environment_of
@@ -137,4 +138,10 @@ class Deployment:
         s = self.settings
         lake = LakePlace(s.catalog_uri, s.namespace, s.s3_endpoint, s.s3_access_key, s.s3_secret_key, s.s3_region)
         topics = {stream: s.topic(stream) for stream in STREAMS}
-        return examine(Places({"bootstrap.servers": s.kafka_bootstrap}, topics, lake, tuple(self.ledgers)))
+        kafka = {"bootstrap.servers": s.kafka_bootstrap}
+        return examine(Places(kafka, topics, lake, tuple(self.ledgers), vault=vault_file(s)))
+
+
+def vault_file(settings: Settings) -> Path:
+    """The embedded vault's database."""
+    return Path(urlsplit(settings.vault_uri).path[1:])
