@@ -177,13 +177,15 @@ def test_marked_files_that_come_back_before_the_sweep_stay(store_lake: Settings)
 
 def test_a_sweep_that_another_came_before_deletes_nothing(store_lake: Settings) -> None:
     small_files(store_lake)
-    paused_commit(store_lake, "swap")
+    thread, still, _ = paused_commit(store_lake, "swap")
     table, marked = loaded(store_lake), mark(loaded(store_lake))
     fenced(store_lake).sweep_fence("another", None)
     before = objects(store_lake)
     with pytest.raises(SweepOvertakenError):
         sweep(fenced(store_lake), table, marked)
     assert before <= objects(store_lake)
+    still.go_on.set()  # or it would fail a later test, when its patience ends
+    thread.join(60)
 
 
 def test_two_sweeps_at_once_do_no_harm(store_lake: Settings) -> None:
