@@ -32,7 +32,7 @@ demo: install
 
 # All that CI runs. pytest comes last, so that its closing line is the last line.
 test: install check
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/installed
 	$(BIN)/ruff check .
