@@ -22,6 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import pipelines.lean_beam  # noqa: F401  (before anything of Beam)
+
+# isort: split
 from assets.derive import made_again
 from pipelines.batch import StreamBatch
 from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows

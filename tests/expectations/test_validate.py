@@ -95,7 +95,7 @@ def test_one_wrong_value_turns_exactly_one_expectation_red(name: str, planted: d
 
 
 WARNINGS = [
-    ("vitals", [reading(100, HEART_RATE, kafka_time=EARLY)], "kafka_time_rises"),
+    ("vitals", [reading(100, HEART_RATE, kafka_time=EARLY, ingest_time=EARLY)], "kafka_time_rises"),
     ("vitals", [reading(100, HEART_RATE, ingest_time=EARLY)], "ingested_after_kafka"),
     ("adt_events", [movement(100, "A01", ward=None)], "somewhere"),
     ("adt_events", [movement(100, birth_year=1066)], "birth_year_in_range"),
