@@ -5,22 +5,16 @@ Holds: no measuring.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.bench.check import CheckFailedError
-from infra.bench.surroundings import BASES, BUCKET, READER, WRITER
+from infra.bench.surroundings import store_alone
 from infra.bench.workload import id_texts
-from infra.services import ports
-from infra.services.processes import Child
-from infra.services.store import EmbeddedStore
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
@@ -39,21 +33,7 @@ Progress = Callable[[str], None]
 @contextmanager
 def lake(name: str, progress: Progress) -> Generator[Settings]:
     """Settings of a lake with the tables `vitals` and `duplicates`, on a store that ends with it."""
-    with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="wardstream-bench-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        progress(f"starting a store in {folder}")
-        embedded = EmbeddedStore(folder / "store", next(ports.free_bases(*BASES)), BUCKET, WRITER, READER)
-        child = Child.start(embedded.program(folder / "store.log"))
-        stack.callback(child.kill)
-        child.wait_ready()
-        environment = {
-            "WARDSTREAM_HOME": str(folder / "home"),
-            "WARDSTREAM_S3_ENDPOINT": embedded.endpoint,
-            "WARDSTREAM_WAREHOUSE": f"s3://{BUCKET}/{name}",
-            "WARDSTREAM_NAMESPACE": name,
-        }
-        settings = Settings.from_environment(environment)
+    with store_alone(name, progress) as settings:
         make_tables(settings)
         yield settings
 

@@ -12,15 +12,12 @@ Beside the seconds stand those of this process's CPU, the store's left out: on a
 from __future__ import annotations
 
 import math
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,10 +25,7 @@ import pyarrow as pa
 from infra.bench.bedside import Size, fill
 from infra.bench.check import CheckFailedError
 from infra.bench.report import Report, Spread
-from infra.bench.surroundings import BASES, BUCKET, READER, WRITER
-from infra.services import ports
-from infra.services.processes import Child
-from infra.services.store import EmbeddedStore
+from infra.bench.surroundings import store_alone
 from warehouse.analytics import VOCABULARY, Analytics, vocabulary
 from warehouse.catalog import open_catalog
 from warehouse.lake_session import open_session, quoted
@@ -69,32 +63,12 @@ Ask = Callable[[NamedQuery], pa.Table]
 
 def measure(size: Size, rounds: int, progress: Progress, names: tuple[str, ...] = QUESTIONS) -> Report:
     """Raises `CheckFailedError` where two answers to a question differ."""
-    with _store(progress) as settings:
+    with store_alone("p4", progress) as settings:
         progress(f"bringing {size.rows:,} readings in {size.files} files")
         fill(settings, size, SEED)
         with _ours(settings) as ours, _direct(settings) as (direct, files):
             times = _rounds(ours, direct, rounds, progress, names)
             return _report(size, files, times, rounds)
-
-
-@contextmanager
-def _store(progress: Progress) -> Generator[Settings]:
-    with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="wardstream-bench-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        progress(f"starting a store in {folder}")
-        embedded = EmbeddedStore(folder / "store", next(ports.free_bases(*BASES)), BUCKET, WRITER, READER)
-        child = Child.start(embedded.program(folder / "store.log"))
-        stack.callback(child.kill)
-        child.wait_ready()
-        yield Settings.from_environment(
-            {
-                "WARDSTREAM_HOME": str(folder / "home"),
-                "WARDSTREAM_S3_ENDPOINT": embedded.endpoint,
-                "WARDSTREAM_WAREHOUSE": f"s3://{BUCKET}/p4",
-                "WARDSTREAM_NAMESPACE": "p4",
-            }
-        )
 
 
 @contextmanager

@@ -100,6 +100,26 @@ def surroundings(progress: Callable[[str], None]) -> Generator[Surroundings]:
         yield Surroundings(folder, cache, *children, kafka.bootstrap, store.endpoint)
 
 
+@contextmanager
+def store_alone(name: str, progress: Callable[[str], None]) -> Generator[Settings]:
+    """A store of one's own without a broker, and settings of a deployment of that name on it; both end on leaving."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="wardstream-bench-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        progress(f"starting a store in {folder}")
+        embedded = EmbeddedStore(folder / "store", next(ports.free_bases(*BASES)), BUCKET, WRITER, READER)
+        child = Child.start(embedded.program(folder / "store.log"))
+        stack.callback(child.kill)
+        child.wait_ready()
+        environment = {
+            "WARDSTREAM_HOME": str(folder / "home"),
+            "WARDSTREAM_S3_ENDPOINT": embedded.endpoint,
+            "WARDSTREAM_WAREHOUSE": f"s3://{BUCKET}/{name}",
+            "WARDSTREAM_NAMESPACE": name,
+        }
+        yield Settings.from_environment(environment)
+
+
 def cached_bytecode(folder: Path) -> dict[str, str]:
     """Variables for processes that keep their compiled modules in a folder, whatever this one was told."""
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder)}

@@ -437,14 +437,19 @@ def test_of_a_topic_that_was_made_anew_the_old_life_is_gone_and_the_new_one_is_c
     assert 0 < sum(anew.tables[0].rebuilt.values()) < before
 
 
-def raw_stream(folder: Path) -> Path:
-    """A site's own stream that keeps its messages as they came."""
+def changed_stream(folder: Path, said: str, instead: str) -> Path:
+    """A site's own stream, its contract changed in one place."""
     made = one_file(folder)
     file = made / "device.ventilators.odcs.yaml"
     text = file.read_text()
-    assert "{property: keepRaw, value: false" in text
-    file.write_text(text.replace("{property: keepRaw, value: false", "{property: keepRaw, value: true"))
+    assert said in text
+    file.write_text(text.replace(said, instead))
     return made
+
+
+def raw_stream(folder: Path) -> Path:
+    """One that keeps its messages as they came."""
+    return changed_stream(folder, "{property: keepRaw, value: false", "{property: keepRaw, value: true")
 
 
 def test_a_stream_that_keeps_its_messages_is_made_again_without_kafka(settings: Settings, tmp_path: Path) -> None:
@@ -477,13 +482,8 @@ def test_a_stream_that_keeps_its_messages_is_made_again_without_kafka(settings: 
 
 
 def short_memory(folder: Path) -> Path:
-    """A site's own stream that remembers an event for two seconds."""
-    made = one_file(folder)
-    file = made / "device.ventilators.odcs.yaml"
-    text = file.read_text()
-    assert "horizonSeconds: 604800" in text
-    file.write_text(text.replace("horizonSeconds: 604800", "horizonSeconds: 2"))
-    return made
+    """One that remembers an event for two seconds."""
+    return changed_stream(folder, "horizonSeconds: 604800", "horizonSeconds: 2")
 
 
 def test_what_compaction_found_past_the_horizon_is_no_difference_and_does_not_come_back(

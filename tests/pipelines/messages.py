@@ -9,7 +9,10 @@ import numpy as np
 
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.decode.json import JsonDecoder
+from pipelines.deduplicate import FirstPositions, deduplicate
+from pipelines.normalise import normalise
 from pipelines.pseudonymise import pseudonymise
+from pipelines.validate import validate
 from warehouse.contract import StreamContract, load_contracts
 from warehouse.identity import Tokenizer
 
@@ -164,3 +167,11 @@ def reasons(batch: StreamBatch) -> dict[int, str]:
     places = [reject.index for reject in batch.rejects] + batch.row_index.tolist() + batch.duplicates.index.tolist()
     assert sorted(places) == list(range(len(batch.messages)))
     return {reject.index: reject.reason for reject in batch.rejects}
+
+
+def worked(
+    values: Iterable[object], contract: StreamContract, keys: Iterable[bytes | None] | None = None
+) -> StreamBatch:
+    """The messages through every step, with a memory of first positions that knows nothing before them."""
+    batch = validate(normalise(decoded(values, keys, contract), contract), contract)
+    return deduplicate(batch, FirstPositions(1000, 1000, KEY), contract)

@@ -6,23 +6,19 @@ import json
 
 import pytest
 
-from pipelines.deduplicate import FirstPositions, deduplicate
 from pipelines.lake_rows import table_rows
-from pipelines.normalise import normalise
-from pipelines.validate import validate
 from tests.pipelines.messages import (
     ADT,
-    KEY,
     LABS,
     MEDICATION,
     VITALS,
     adt,
-    decoded,
     lab,
     medication,
     reading,
     reasons,
     wave,
+    worked,
 )
 from tests.warehouse.fake_keys import FakeKeys
 from warehouse.contract import load_contracts
@@ -32,13 +28,8 @@ INGEST_US = 1_795_309_501_000_000
 WEARABLES = load_contracts().stream("iot.patient")
 
 
-def done(values, contract, keys=None):
-    batch = validate(normalise(decoded(values, keys, contract), contract), contract)
-    return deduplicate(batch, FirstPositions(1000, 1000, KEY), contract)
-
-
 def rows(values, contract, keys=None) -> list[dict]:
-    return table_rows(done(values, contract, keys), FakeKeys(), contract.tables[0], INGEST_US).to_pylist()
+    return table_rows(worked(values, contract, keys), FakeKeys(), contract.tables[0], INGEST_US).to_pylist()
 
 
 # ------------------------------------------------------------------ laboratory
@@ -64,24 +55,24 @@ def test_a_result_is_kept_in_the_unit_of_its_analyte(code, unit, value, canonica
 
 
 def test_a_unit_of_another_analyte_is_no_unit():
-    assert reasons(done([lab(unit="10*9/L")], LABS)) == {0: "unknown_unit"}
+    assert reasons(worked([lab(unit="10*9/L")], LABS)) == {0: "unknown_unit"}
 
 
 def test_a_vital_sign_is_no_laboratory_result_and_the_other_way_round():
-    assert reasons(done([lab(code="8867-4", unit="/min")], LABS)) == {0: "unknown_code"}
-    assert reasons(done([reading(code="2524-7", unit="mmol/L")], VITALS)) == {0: "unknown_code"}
+    assert reasons(worked([lab(code="8867-4", unit="/min")], LABS)) == {0: "unknown_code"}
+    assert reasons(worked([reading(code="2524-7", unit="mmol/L")], VITALS)) == {0: "unknown_code"}
 
 
 def test_only_a_result_that_cannot_be_had_may_lack_a_value():
     (row,) = rows([lab(status="X", value=..., unit=...)], LABS)
     assert (row["status"], row["numeric_value"]) == ("X", None)
-    assert reasons(done([lab(value=None), lab(status="X")], LABS)) == {0: "missing_value", 1: "unexpected_value"}
+    assert reasons(worked([lab(value=None), lab(status="X")], LABS)) == {0: "missing_value", 1: "unexpected_value"}
 
 
 def test_a_bound_keeps_its_comparator():
     (row,) = rows([lab(comparator="<", value=0.5)], LABS)
     assert (row["comparator"], row["numeric_value"]) == ("<", 0.5)
-    assert reasons(done([lab(comparator="~")], LABS)) == {0: "wrong_pattern"}
+    assert reasons(worked([lab(comparator="~")], LABS)) == {0: "wrong_pattern"}
 
 
 # ------------------------------------------------------------------ waves
@@ -118,7 +109,7 @@ def test_a_dense_signal_comes_as_a_wave_of_any_code_that_has_a_unit():
 )
 def test_a_wave_that_makes_no_sense_is_rejected_and_its_neighbours_stay(message, reason):
     contract = WEARABLES if message["code"] == "99504-3" else VITALS
-    batch = done([reading(event_id="a", seq=1), message, reading(event_id="b", seq=2)], contract)
+    batch = worked([reading(event_id="a", seq=1), message, reading(event_id="b", seq=2)], contract)
     assert reasons(batch) == {1: reason}
     assert batch.rows["seq"].to_pylist() == [1, 2]
 
@@ -135,7 +126,7 @@ def test_a_dose_is_kept_in_the_unit_of_its_kind():
 
 def test_a_dose_without_a_known_unit_is_quarantined():
     values = [medication(unit=...), medication(unit="spoons"), medication(dose=-1)]
-    assert reasons(done(values, MEDICATION)) == {0: "missing_unit", 1: "unknown_unit", 2: "out_of_bounds"}
+    assert reasons(worked(values, MEDICATION)) == {0: "missing_unit", 1: "unknown_unit", 2: "out_of_bounds"}
 
 
 def test_the_time_of_an_administration_is_exact():
@@ -144,7 +135,7 @@ def test_the_time_of_an_administration_is_exact():
 
 
 def test_an_admission_leaves_the_year_of_birth_and_no_name():
-    batch = done([adt(), adt(event_id="x", birth_date=..., name=..., identifiers=...)], ADT)
+    batch = worked([adt(), adt(event_id="x", birth_date=..., name=..., identifiers=...)], ADT)
     table = table_rows(batch, FakeKeys(), ADT.tables[0], INGEST_US)
     assert table["birth_year"].to_pylist() == [1958, None]
     assert not {"Example", "Alex", "999", "1958-03-02", "P000123"} & {
@@ -153,8 +144,8 @@ def test_an_admission_leaves_the_year_of_birth_and_no_name():
 
 
 def test_a_message_about_a_patient_needs_one():
-    assert reasons(done([lab()], LABS, keys=[b"P000999"])) == {0: "subject_mismatch"}
-    assert reasons(done([lab(patient_id=...)], LABS)) == {0: "missing_field"}
+    assert reasons(worked([lab()], LABS, keys=[b"P000999"])) == {0: "subject_mismatch"}
+    assert reasons(worked([lab(patient_id=...)], LABS)) == {0: "missing_field"}
 
 
 # ------------------------------------------------------------------ what a contract does not know
@@ -173,13 +164,13 @@ def test_unknown_fields_fail_no_message_and_are_kept_sealed():
 
 
 def test_unknown_fields_within_an_object_are_kept_within_it():
-    batch = done([adt(name={"family": "Example", "prefix": "Dr"}, mother="x")], ADT)
+    batch = worked([adt(name={"family": "Example", "prefix": "Dr"}, mother="x")], ADT)
     assert json.loads(batch.rows["unknown_fields"][0].as_py()) == {"name": {"prefix": "Dr"}, "mother": "x"}
 
 
 def test_unknown_values_are_kept_as_they_were_written():
     value = json.dumps(reading()).encode()[:-1] + b',"gain":0.12345678901234567890123,"limit":1e999}'
-    batch = done([value], VITALS)
+    batch = worked([value], VITALS)
     assert batch.rejects == ()
     assert batch.rows["unknown_fields"][0].as_py() == b'{"gain":0.12345678901234567890123,"limit":1e999}'
 
@@ -190,11 +181,11 @@ def test_what_a_device_without_a_patient_says_is_sealed_under_the_day():
 
 
 def test_a_message_that_is_wrong_and_says_more_is_refused_for_what_is_wrong():
-    batch = done([reading(firmware="2.1", value="high"), reading(firmware="2.1", event_id=...)], VITALS)
+    batch = worked([reading(firmware="2.1", value="high"), reading(firmware="2.1", event_id=...)], VITALS)
     assert reasons(batch) == {0: "wrong_type", 1: "missing_field"}
 
 
 def test_most_messages_may_say_more():
-    batch = done([reading(event_id=str(n), seq=n, firmware=str(n)) for n in range(5000)], VITALS)
+    batch = worked([reading(event_id=str(n), seq=n, firmware=str(n)) for n in range(5000)], VITALS)
     assert batch.rows["seq"].to_pylist() == list(range(5000))
     assert json.loads(batch.rows["unknown_fields"][4321].as_py()) == {"firmware": "4321"}
