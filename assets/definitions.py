@@ -14,12 +14,16 @@ from contextlib import contextmanager
 import dagster as dg
 
 from assets.derived import derived_asset
+from assets.drift import drift_asset, drift_schedule
+from assets.erasure import coverage_check, erasure_asset, erasure_sensor, page_asset
 from assets.monitoring import observation_sensor
 from assets.quality import gate_asset
+from assets.recalibration import recalibration_asset, recalibration_schedule
 from assets.replay_check import replay_asset
 from assets.retention import retention_asset, retention_schedules, scheduled_classes
 from assets.schedules import automation
 from assets.streams import table_spec, topic_spec
+from assets.training import drift_sensor, training_assets, training_schedule
 from assets.upkeep import upkeep_asset, upkeep_sensor
 from warehouse.contract import Contracts, load_contracts
 from warehouse.settings import Settings
@@ -43,13 +47,21 @@ def definitions(settings: Settings) -> dg.Definitions:
             *_replays(contracts),
             *(upkeep_asset(table, contracts) for table in contracts.tables()),
             *(retention_asset(kept, contracts) for kept in scheduled_classes(contracts)),
+            erasure_asset(),
+            page_asset(),
+            training_assets(),
+            recalibration_asset(),
+            drift_asset(),
         ],
+        asset_checks=[coverage_check()],
         sensors=[
             observation_sensor([stream.name for stream, _ in topics], observed, contracts),
             automation(*(asset.key for asset in made)),
             upkeep_sensor(list(contracts.tables()), contracts),
+            erasure_sensor(),
+            drift_sensor(),
         ],
-        schedules=retention_schedules(contracts),
+        schedules=[*retention_schedules(contracts), training_schedule(), recalibration_schedule(), drift_schedule()],
         resources={"settings": settings},
         executor=dg.in_process_executor,
     )

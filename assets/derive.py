@@ -5,14 +5,15 @@ the writing of each day whole.
 Does not hold: Dagster (`derived.py`), queries (`warehouse/rollups.py`), pure functions (`pipelines/clinical`).
 
 The first source that a contract names must be released. A further one may have nothing on the day and no verdict then;
-where it has rows they must be released too. A source that is itself derived is read as it stands.
+where it has rows they must be released too. A source that is itself derived, and the registry of consent, which waits
+for no verdict, are read as they stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,17 @@ from warehouse.contract import Contracts, TableContract
 from warehouse.days import EPOCH, EmptyTableError, Head, day_rows
 from warehouse.offsets import Vector
 from warehouse.release import DayNotReleasedError, released, releases
-from warehouse.rollups import QUERIES, Source, day_readings, lab_results, open_day, rolled_up
+from warehouse.rollups import (
+    QUERIES,
+    Source,
+    day_readings,
+    lab_results,
+    open_consent,
+    open_day,
+    research_cohort,
+    rolled_up,
+    told_scores,
+)
 from warehouse.settings import Settings
 from warehouse.spans import span
 from warehouse.tables import arrow_schema
@@ -181,7 +192,7 @@ class _Derived:
                 if place == 0:
                     raise
                 head = None
-            yield Source(table, head, self._released(table, head, day, place == 0) if table.positioned else None)
+            yield Source(table, head, self._released(table, head, day, place == 0) if table.gated else None)
 
     def _released(self, table: TableContract, head: Head | None, day: date, is_first: bool) -> Vector:
         results = self._lake.verdicts(table.name, day)
@@ -275,7 +286,21 @@ def _stays_as(rows_of: Callable[[list[Stay]], list[dict[str, Any]]]) -> _Fold:
     )
 
 
-_FUNCTIONS: Mapping[str, Rows] = {"sensor_faults": _marks}
+def _cohort(lake: Lake, name: str) -> pa.Table:
+    """Rows of `research_cohort`: who consents is asked when it is made."""
+    open_consent(lake.session, "research", "device.vitals", lake.streams, datetime.now(UTC))
+    return research_cohort(lake.session)
+
+
+def _shadow(lake: Lake, name: str) -> pa.Table:
+    """Rows of `shadow_scores`: which model is the shadow is asked when they are made."""
+    from pipelines.shadow_scoring import ShadowScorer  # models take a second to import, and other tables have none
+
+    scorer = ShadowScorer(lake.settings, lake.contracts, lake.catalog, datetime.now(UTC))
+    return scorer.rows(told_scores(lake.session), arrow_schema(lake.contracts.table(name)))
+
+
+_FUNCTIONS: Mapping[str, Rows] = {"sensor_faults": _marks, "research_cohort": _cohort, "shadow_scores": _shadow}
 _FOLDS: Mapping[str, _Fold] = {
     "stays": _stays_as(stay_rows),
     "stay_movements": _stays_as(movement_rows),

@@ -36,7 +36,8 @@ def derived_asset(table: TableContract, contracts: Contracts, gated: Sequence[st
     key, stream = table_key(table.name), contracts.stream(table.stream)
     gates = [gate_key(source) for source in table.derived_from if source in gated]
     job = Job(key.to_user_string(), table.derived_from, [table.name])
-    made = [table_key(source) for source in table.derived_from if source not in gated]
+    # Not the registry of consent: each grant of anybody would make every day again.
+    made = [table_key(source) for source in table.derived_from if contracts.table(source).derived]
 
     @dg.asset(
         key=key,

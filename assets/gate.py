@@ -7,6 +7,7 @@ Does not hold: Dagster (`quality.py`), the rules (`expectations`), the queries (
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
@@ -27,18 +28,25 @@ from warehouse.days import (
     day_rows,
     head_of,
     hours_beside_others,
+    less_erased,
     positions_accounted,
+    rows_erased,
     rows_where,
 )
+from warehouse.erasure.derived_rows import writing_derived
+from warehouse.erasure.inventory import token_column
+from warehouse.erasure.ledger import Ledger
 from warehouse.lake_session import open_session
 from warehouse.offsets import Vector
 from warehouse.release import QualityResult, latest_result, next_evaluation
 from warehouse.settings import Settings
 from warehouse.snapshots import vector_of
 from warehouse.tables import arrow_schema
+from warehouse.vault import open_vault
 
-RESULTS = "quality_results"
+RESULTS, RECEIPTS = "quality_results", "erasure_receipts"
 ENDS_BESIDE_THE_TABLE = ("rejects", "duplicates")
+WITHHELD = "consent_withheld"
 WRITER = "dagster"
 
 
@@ -46,9 +54,10 @@ class Lake:
     """Catalog and read-only session of one gate or derivation; close it by `with`."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.catalog = open_catalog(settings)
+        self.contracts = load_contracts(own=settings.contracts)
         self._namespace = settings.namespace
-        self._catalog = open_catalog(settings)
-        self._contracts = load_contracts(own=settings.contracts)
         self.session = open_session(settings)
 
     def __enter__(self) -> Lake:
@@ -57,14 +66,31 @@ class Lake:
     def __exit__(self, *_: object) -> None:
         self.session.close()
 
+    @property
+    def streams(self) -> list[str]:
+        """Every stream that has a topic."""
+        return [topic.stream for topic in self.contracts.topics()]
+
+    def beside(self, table: TableContract) -> tuple[str, ...]:
+        """The tables in which messages of the table's stream end that are none of its rows."""
+        asks = self.contracts.stream(table.stream).consented
+        return (*ENDS_BESIDE_THE_TABLE, WITHHELD) if asks else ENDS_BESIDE_THE_TABLE
+
     def head(self, name: str) -> Head:
         """A table as it is now. Raises `EmptyTableError`."""
-        return head_of(load_table(self._catalog, self._namespace, name))
+        return head_of(load_table(self.catalog, self._namespace, name))
 
     def head_and_vector(self, name: str) -> tuple[Head, Vector]:
         """A table as it is now and the offsets it had come to. Raises `EmptyTableError`, `VectorMissingError`."""
-        table = load_table(self._catalog, self._namespace, name)
+        table = load_table(self.catalog, self._namespace, name)
         return head_of(table), vector_of(table.metadata)
+
+    def rows_erased(self, tables: Iterable[str], since: datetime) -> int:
+        """How many rows erasures took out of these tables from `since` on."""
+        try:
+            return rows_erased(self.session, self.head(RECEIPTS), tables, since)
+        except EmptyTableError:
+            return 0
 
     def verdicts(self, table: str, day: date) -> pa.Table:
         """The rows of `quality_results` on one day of one table; none before the first verdict ever."""
@@ -82,23 +108,37 @@ class Lake:
         try:
             return rows_where(self.session, self.head(RESULTS), equal)
         except EmptyTableError:
-            return arrow_schema(self._contracts.table(RESULTS)).empty_table()
+            return arrow_schema(self.contracts.table(RESULTS)).empty_table()
 
     def append(self, name: str, rows: pa.Table, source: Head) -> CommitReceipt:
         """Append rows made from `source`."""
         return self._fenced(name).append_derived(rows, sources={source.table_uuid: source.snapshot_id})
 
     def replace(self, name: str, rows: pa.Table, sources: Mapping[str, int], days: Iterable[date]) -> CommitReceipt:
-        """Put rows in the place of days, all at once. `sources`: table uuid -> snapshot that was read."""
-        return self._fenced(name).append_derived(rows, sources=sources, replace=days)
+        """Put rows in the place of days, all at once, but those of people who were erased since they were read.
+        `sources`: table uuid -> snapshot that was read. Raises what the vault raises."""
+        column = token_column(self.contracts.table(name))
+        with writing_derived(self.settings) as of_those_who_stay:
+            kept = of_those_who_stay(rows, column)
+            return self._fenced(name).append_derived(kept, sources=sources, replace=days)
 
     def added_bytes(self, name: str, snapshot_id: int) -> int:
-        """Size of the files that a snapshot added; 0 where it is no longer known."""
-        snapshot = load_table(self._catalog, self._namespace, name).snapshot_by_id(snapshot_id)
-        return int((snapshot.summary or {}).get("added-files-size", 0)) if snapshot else 0
+        """Size of the files that a snapshot added; 0 where it added none, or is no longer known."""
+        snapshot = load_table(self.catalog, self._namespace, name).snapshot_by_id(snapshot_id)
+        added = snapshot.summary.get("added-files-size") if snapshot and snapshot.summary else None
+        return int(added or 0)
 
     def _fenced(self, name: str) -> FencedTable:
-        return FencedTable(self._catalog, (self._namespace, name), writer=WRITER)
+        return FencedTable(self.catalog, (self._namespace, name), writer=WRITER, erased=self._erased)
+
+    def _erased(self, tokens: Iterable[str]) -> set[str]:
+        """Who of these was erased, by the list as it is now: what was read may be older than an erasure. Raises
+        `VaultError`, `VaultUnavailableError`."""
+        vault = open_vault(self.settings.vault_uri, time.monotonic)
+        try:
+            return Ledger(vault, time.monotonic).erased(tokens)
+        finally:
+            vault.close()
 
 
 def run_gate(settings: Settings, table: str, day: date, *, now: datetime) -> Verdict:
@@ -149,13 +189,14 @@ def _accounted(lake: Lake, contract: TableContract, head: Head, vector: Vector, 
     """The positions of the table's topic; None where it has several topics, and is a part of each of their accounts."""
     if len(contract.fed_by) != 1:
         return None
-    others = [lake.head_and_vector(name) for name in ENDS_BESIDE_THE_TABLE]
+    others = [lake.head_and_vector(name) for name in lake.beside(contract)]
     reached = {
         topic: {at: min([end, *(other[topic][at] for _, other in others)]) for at, end in parts.items()}
         for topic, parts in vector.items()
     }
-    heads = [head, *(other for other, _ in others)]
-    return positions_accounted(lake.session, heads, reached, day_bounds(day)[0])
+    heads, since = [head, *(other for other, _ in others)], day_bounds(day)[0]
+    accounted = positions_accounted(lake.session, heads, reached, since)
+    return less_erased(accounted, lake.rows_erased((contract.name, *lake.beside(contract)), since))
 
 
 def _age(rows: pa.Table, now: datetime) -> pa.Table:

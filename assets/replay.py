@@ -26,12 +26,12 @@ import pipelines.lean_beam  # noqa: F401  (before anything of Beam)
 
 # isort: split
 from assets.derive import made_again
-from pipelines.batch import StreamBatch
+from pipelines.batch import ERASED, StreamBatch
 from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows
 from pipelines.rebuild import RawReading, Rebuild, ReplayKeys, read_from_kafka
 from pipelines.replay_plan import AUTO, Ranges, Stretch, below, stretches, widest
 from pipelines.replay_plan import RAW as FROM_RAW
-from pipelines.restore import DUPLICATES, RAW, REJECTS, refuse_other_tokens, remembered
+from pipelines.restore import CONSENT_WITHHELD, DUPLICATES, RAW, REJECTS, refuse_other_tokens, remembered
 from pipelines.source import SourceError, TopicFacts, offsets_at, read_topic_facts
 from pipelines.stream_steps import StreamSteps
 from warehouse.analytics import Analytics
@@ -48,8 +48,9 @@ from warehouse.comparison import (
     no_positions,
 )
 from warehouse.contract import Contracts, StreamContract, TableContract
-from warehouse.day_positions import poison_within, ranges_appended, ranges_of_days, rows_on_days
+from warehouse.day_positions import offsets_within, poison_within, ranges_appended, ranges_of_days, rows_on_days
 from warehouse.days import EmptyTableError, Head, day_bounds, head_of
+from warehouse.erasure.ledger import Ledger
 from warehouse.identity import Tokenizer
 from warehouse.lake_session import open_session
 from warehouse.offsets import Interval, Vector
@@ -215,6 +216,13 @@ class _Lake:
         self.vault: SqliteVault = open_vault(settings.vault_uri, time.monotonic)
         stack.callback(self.vault.close)
         refuse_other_tokens(settings, self.vault, contracts)
+        self._erased_changes = self.vault.erased_changes()
+
+    def require_nobody_erased(self) -> None:
+        """Raises `NotReplayableError` where the list of the erased changed since this replay began: rows that it made
+        before may be theirs."""
+        if self.vault.erased_changes() != self._erased_changes:
+            raise NotReplayableError("somebody was erased or returned while the days were worked again; start it anew")
 
     def table(self, name: str) -> _TableAtHead:
         """A table as it is now: all that is asked of it here is of that moment."""
@@ -255,6 +263,7 @@ class _Read:
     spans: list[Interval] = field(default_factory=list)
     gone: list[Interval] = field(default_factory=list)
     closed: list[tuple[str, int, int]] = field(default_factory=list)
+    refused: list[tuple[str, int, int]] = field(default_factory=list)
     messages: int = 0
 
 
@@ -271,6 +280,8 @@ class _StreamWork:
         self._shadows = {
             name: stack.enter_context(Shadow(table.snapshot.table)) for name, table in self._tables.items()
         }
+        self._withheld = lake.table(CONSENT_WITHHELD) if stream.consented else None
+        self._withheld_at: dict[str, dict[int, frozenset[int]]] = {}
         self._keys = ReplayKeys(lake.vault)
         self._read = _Read()
         self._excused = 0
@@ -328,7 +339,8 @@ class _StreamWork:
 
     def _settled(self, topic_id: str) -> dict[int, int]:
         """Partition -> the position below which each of the stream's tables has what it gets."""
-        ends = [table.vector.get(topic_id, {}) for table in self._tables.values()]
+        tables = [*self._tables.values(), *([self._withheld] if self._withheld else [])]
+        ends = [table.vector.get(topic_id, {}) for table in tables]
         return {p: min(end.get(p, 0) for end in ends) for p in ends[0]}
 
     def _wanted(self, topic_id: str, fact: TopicFacts | None, raw: KeptMessages | None) -> dict[int, tuple[int, int]]:
@@ -362,22 +374,41 @@ class _StreamWork:
         first = remembered(self._lake.analytics, self._stream, topic_id, starts, topic.partitions, token_key)
         rejects = self._tables[REJECTS].head
         poison = poison_within(self._lake.session, rejects, topic_id) if rejects else {}
-        work = Rebuild(StreamSteps(self._stream, Tokenizer(token_key, topic.key_system), first), poison)
+        tokenizer = Tokenizer(token_key, topic.key_system, Ledger(self._lake.vault, time.monotonic))
+        work = Rebuild(StreamSteps(self._stream, tokenizer, first), poison)
         if raw:
             reading = RawReading(raw, self._stream.name, self._lake.vault)
-            self._keep(work.batches(reading.read({part.wanted.partition: part.raw for part in parts})))
+            self._keep(topic_id, work.batches(reading.read({part.wanted.partition: part.raw for part in parts})))
             self._read.closed += [(topic_id, p, offset) for p, all_ in reading.closed.items() for offset in all_]
         if fact:
             ranges = {part.wanted.partition: part.kafka for part in parts}
-            self._keep(work.batches(read_from_kafka(self._lake.settings, fact, ranges)))
+            self._keep(topic_id, work.batches(read_from_kafka(self._lake.settings, fact, ranges)))
         self._read.messages += work.messages
 
-    def _keep(self, batches: Iterator[StreamBatch]) -> None:
-        """Put what became of each message into the shadows of the tables it goes to."""
+    def _keep(self, topic_id: str, batches: Iterator[StreamBatch]) -> None:
+        """Put what became of each message into the shadows of the tables it goes to. Those of people who were erased
+        since are made again by nobody and are compared with nothing; nor are those that consent kept out when they were
+        read: that was decided then."""
         now_us = time.time_ns() // 1000
         for batch in batches:
+            refused = [reject.index for reject in batch.rejects if reject.reason == ERASED]
+            refused += self._withheld_of(topic_id, batch)
+            if refused:
+                at = zip(batch.messages.partitions[refused], batch.messages.offsets[refused], strict=True)
+                self._read.refused += [(topic_id, int(p), int(offset)) for p, offset in at]
+                batch = batch.without(refused)
             for name, shadow in self._shadows.items():
                 shadow.add(self._rows(name, batch, now_us))
+
+    def _withheld_of(self, topic_id: str, batch: StreamBatch) -> list[int]:
+        """The messages of a batch that the table of what is withheld has."""
+        if self._withheld is None or self._withheld.head is None:
+            return []
+        if topic_id not in self._withheld_at:
+            self._withheld_at[topic_id] = offsets_within(self._lake.session, self._withheld.head, topic_id)
+        places = zip(batch.messages.partitions.tolist(), batch.messages.offsets.tolist(), strict=True)
+        known = self._withheld_at[topic_id]
+        return [index for index, (p, offset) in enumerate(places) if offset in known.get(p, ())]
 
     def _rows(self, name: str, batch: StreamBatch, now_us: int) -> pa.Table:
         table = self._tables[name].contract
@@ -392,7 +423,8 @@ class _StreamWork:
     # --- comparing them
 
     def _comparison(self) -> Comparison:
-        comparison = Comparison(self._lake.session, self._read.spans, _positions(self._read.closed))
+        aside = _positions([*self._read.closed, *self._read.refused])
+        comparison = Comparison(self._lake.session, self._read.spans, aside)
         for name, table in self._tables.items():
             comparison.add(table.contract, table.head, self._shadows[name].locations)
         return comparison
@@ -400,7 +432,7 @@ class _StreamWork:
     def _compared(self, comparison: Comparison) -> tuple[TableComparison, ...]:
         """The table asked for, and where that is the stream's own, what shares its account of positions."""
         asked, own = self._asked.name, self._own.contract.name
-        self._excused = comparison.excuse(own, self._event)
+        self._excused = comparison.excuse(own, self._event) if self._event else 0
         names = [own, REJECTS, DUPLICATES] if asked == own else [asked]
         return tuple(self._one_compared(comparison, name) for name in names)
 
@@ -411,9 +443,9 @@ class _StreamWork:
         return compared.also(sealed.differences, sealed.unopened, self._excused if own else 0)
 
     @property
-    def _event(self) -> str:
-        assert self._stream.deduplication is not None, "a stream with a topic has a deduplication rule"
-        return self._stream.deduplication.column
+    def _event(self) -> str | None:
+        """The column by which events are known; None where the contract takes nothing for a duplicate."""
+        return self._stream.deduplication.column if self._stream.deduplication else None
 
     # --- swapping them in
 
@@ -464,6 +496,7 @@ def _swapped(
     """Put the files in the place of the others, in one commit."""
     fenced = FencedTable(lake.catalog, (lake.settings.namespace, own.contract.name), writer="replay")
     said = {REPLAYED: json.dumps([day.isoformat() for day in days])}
+    lake.require_nobody_erased()
     if leaving:
         fewer = plan.rows_before - plan.rows_after
         receipt = fenced.replace_files(leaving, coming, said, fewer_rows=fewer, news=True)

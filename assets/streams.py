@@ -14,9 +14,10 @@ from assets.partitions import DAYS
 from expectations.suites import STALE_AFTER
 from warehouse.contract import Column, Contracts, StreamContract, TableContract, TopicContract
 
-# Streams that the graph writes itself, and the stream it makes them from. No contract says so: what a message is made
+# Streams that the graph writes itself, and the streams it makes them from. No contract says so: what a message is made
 # from is the graph's business (pipelines/stream.py), and this is its picture.
-MADE_FROM = {"clinical.alerts": "device.vitals", "clinical.alerts.withheld": "device.vitals"}
+_WATCHED = ("device.vitals", "iot.patient", "lab.results", "medication.events")
+MADE_FROM = dict.fromkeys(("clinical.alerts", "clinical.alerts.withheld", "clinical.scores"), _WATCHED)
 
 
 def topic_key(stream: str) -> dg.AssetKey:
@@ -31,10 +32,9 @@ def table_key(table: str) -> dg.AssetKey:
 
 def topic_spec(stream: StreamContract, topic: TopicContract) -> dg.AssetSpec:
     """The topic of a stream."""
-    source = MADE_FROM.get(stream.name)
     return dg.AssetSpec(
         topic_key(stream.name),
-        deps=[topic_key(source)] if source else [],
+        deps=[topic_key(source) for source in MADE_FROM.get(stream.name, ())],
         group_name=group(stream),
         kinds={"kafka"},
         owners=owners(stream),

@@ -13,6 +13,9 @@ from itertools import chain, compress
 import numpy as np
 import pyarrow as pa
 
+ERASED = "erased"
+"""Reason of a reject about somebody who was erased: its position is kept, and nothing else of it."""
+
 _OBJECT_BYTES = 33
 """What a byte string takes beside its bytes,"""
 _MESSAGE_BYTES = 40
@@ -105,7 +108,7 @@ class Duplicates:
 class StreamBatch:
     """A `MessageBatch` and what is known of it so far.
 
-    Every message is in exactly one place: a row (`row_index` names it), `rejects` or `duplicates`; a message that
+    Every message is in exactly one place: a row (`row_index` names it), `rejects`, `duplicates` or `withheld`; one that
     is in none has not been decoded yet.
 
     Attributes:
@@ -113,6 +116,7 @@ class StreamBatch:
         subjects: the identifier in clear that each token stands for, in the same places; memory only.
         rows: the decoded rows, in the order of their messages; column names and types as the steps leave them.
         row_index: int64[rows], the index in `messages` of each row.
+        withheld: int64[w], the index in `messages` of each that its patient's consent keeps out (withhold.py).
         is_set_aside: every message is a reject already, and no step may look at it (poison.py).
     """
 
@@ -123,6 +127,7 @@ class StreamBatch:
     row_index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rejects: tuple[Reject, ...] = ()
     duplicates: Duplicates = field(default_factory=Duplicates.none)
+    withheld: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     is_set_aside: bool = False
 
     @property
@@ -165,6 +170,12 @@ class StreamBatch:
         cut = {p: (min(a, ends.get(p, b)), min(b, ends.get(p, b))) for p, (a, b) in intervals.items()}
         return self._part(self.messages.offsets < self._bounds(ends, np.iinfo(np.int64).max), cut)
 
+    def without(self, indices: Iterable[int]) -> StreamBatch:
+        """The batch without these messages and what is known of them; its positions as they are."""
+        kept = np.ones(len(self.messages), bool)
+        kept[list(indices)] = False
+        return self._part(kept, self.messages.intervals)
+
     def _bounds(self, offsets: dict[int, int], otherwise: int) -> np.ndarray:
         """int64[n]: the offset given for each message's partition."""
         bounds = np.full(int(self.messages.partitions.max(initial=0)) + 1, otherwise, np.int64)
@@ -190,4 +201,5 @@ class StreamBatch:
                 self.duplicates.first_offsets[duplicates_kept],
                 self.duplicates.event_ids.filter(pa.array(duplicates_kept)),
             ),
+            withheld=new_index[self.withheld[kept[self.withheld]]],
         )

@@ -82,4 +82,6 @@ class CatchUp:
             yield from self._poison.apart(batch)
 
     def _worked(self, steps: StreamSteps, piece: MessageBatch) -> StreamBatch:
-        return steps.set_aside(piece) if self._poison.is_convicted(piece) else steps.all(piece)
+        if self._poison.is_convicted(piece):
+            return steps.set_aside(piece)
+        return steps.withhold(steps.all(piece), time.time_ns() // 1000)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.batch import StreamBatch
+from pipelines.revocations import RequestUnsentError
 from warehouse.commit import CommitReceipt, FencedTable, StoreUnavailableError
 from warehouse.offsets import Interval, RolledBackError, Vector
 from warehouse.settings import Settings
@@ -37,6 +38,7 @@ class LakeTable:
 
     Attributes:
         rows: StreamBatch -> rows in the table's Arrow schema (none is fine); it may speak to the vault.
+        commit_seconds: how long rows wait at most, where that is less than the settings say.
     """
 
     name: str
@@ -44,6 +46,7 @@ class LakeTable:
     schema: pa.Schema
     open: Callable[[], FencedTable]
     rows: Callable[[StreamBatch], pa.Table]
+    commit_seconds: float = float("inf")
 
 
 @dataclass(slots=True)
@@ -224,7 +227,7 @@ class TableCommitter(threading.Thread):
             return 0.0
         due = min(pending.since + IDLE_ADVANCE_S, pending.latest + QUIET_S)
         if pending.count:
-            due = min(due, pending.rows_since + self._settings.commit_seconds)
+            due = min(due, pending.rows_since + min(self.table.commit_seconds, self._settings.commit_seconds))
         return due - time.monotonic()
 
     def _commit(self) -> None:
@@ -264,15 +267,15 @@ class TableCommitter(threading.Thread):
                     )
 
     def _insist(self, action: Callable):
-        """Try until the store, the catalog and the vault answer. None when the process ends before they do: then
-        nothing more may be committed, for it would leave a hole."""
+        """Try until the store, the catalog and the vault answer, and the broker where a revoke leads to requests. None
+        when the process ends before they do: then nothing more may be committed, for it would leave a hole."""
         pause = _FIRST_RETRY_S
         while not self._gave_up:
             try:
                 result = action()
                 self.waiting_for = None
                 return result
-            except (StoreUnavailableError, VaultUnavailableError) as error:
+            except (StoreUnavailableError, VaultUnavailableError, RequestUnsentError) as error:
                 self.waiting_for = str(error)
                 _LOG.warning("%s waits: %s", self.table.name, error)
                 self._gave_up = time.monotonic() + pause > self._deadline

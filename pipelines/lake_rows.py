@@ -1,5 +1,5 @@
-"""What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, each with its position; and
-the messages as they came where the contract keeps them.
+"""What a batch leaves in the lake: the rows of its own table, its rejects, its duplicates, what consent withholds, each
+with its position; and the messages as they came where the contract keeps them.
 
 Holds: the making of Arrow tables in the schema of a table's contract, and on the way the sealing of messages and of
 what a contract does not know, and the coarsening of what is kept generalised.
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.batch import StreamBatch
+from pipelines.batch import ERASED, StreamBatch
 from warehouse.contract import TableContract
 from warehouse.contract_model import UNKNOWN_FIELDS, UNKNOWN_SEALED_UNDER
 from warehouse.identity import RejectedMessage, RejectKeys, seal_for, seal_messages, seal_rejects
@@ -65,18 +65,21 @@ def _unknown_fields(batch: StreamBatch, keys: RejectKeys) -> dict[str, object]:
 
 
 def reject_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:
-    """One row a reject, its message sealed under its person's key where the Kafka key names one, else its day's.
+    """One row a reject, its message sealed under its person's key where the Kafka key names one, else its day's. Of a
+    message refused because its person was erased only the position is kept: what is sealed is nothing.
 
     Calls the vault (`VaultUnavailableError`: wait and call again).
     """
     rejects, messages = batch.rejects, batch.messages
     index = np.array([reject.index for reject in rejects], np.int64)
     tokens = _believed_tokens(batch, index)
-    values = [messages.values[at] for at in index]
+    kept = [reject.reason != ERASED for reject in rejects]
+    values = [messages.values[at] if keep else None for at, keep in zip(index, kept, strict=True)]
+    names = [messages.keys[at] if keep else None for at, keep in zip(index, kept, strict=True)]
     sealed = seal_rejects(
         keys,
         messages.stream,
-        [RejectedMessage(messages.keys[at], value) for at, value in zip(index, values, strict=True)],
+        list(map(RejectedMessage, names, values)),
         tokens,
         _days(messages.appended_ms[index]),
     )
@@ -94,11 +97,14 @@ def reject_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, inge
 
 
 def raw_rows(batch: StreamBatch, keys: RejectKeys, table: TableContract, ingest_time_us: int) -> pa.Table:
-    """One row a message, whatever became of it: key and payload sealed as a reject's are.
+    """One row a message, whatever became of it but refused as an erased person's: key and payload sealed as a reject's.
 
     The batch must still have its payloads (`StreamBatch.without_payloads`). Calls the vault
     (`VaultUnavailableError`: wait and call again).
     """
+    refused = [reject.index for reject in batch.rejects if reject.reason == ERASED]
+    if refused:
+        batch = batch.without(refused)
     messages = batch.messages
     index = np.arange(len(messages))
     doubted = np.zeros(len(messages), bool)
@@ -126,6 +132,15 @@ def duplicate_rows(batch: StreamBatch, table: TableContract, ingest_time_us: int
         "first_offset": duplicates.first_offsets,
     }
     return _table(table, columns | _positions(batch, duplicates.index, ingest_time_us))
+
+
+def withheld_rows(
+    batch: StreamBatch, table: TableContract, categories: tuple[str, ...], ingest_time_us: int
+) -> pa.Table:
+    """One row a message that its patient's consent keeps out. `categories`: those of which one would have let it in."""
+    n = len(batch.withheld)
+    columns = {"stream": _constant(batch.messages.stream, n), "categories": _constant(" ".join(categories), n)}
+    return _table(table, columns | _positions(batch, batch.withheld, ingest_time_us))
 
 
 def _table(table: TableContract, columns: dict[str, object]) -> pa.Table:

@@ -12,40 +12,46 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import cached_property
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.alerts.bedside import Bedsides
+from pipelines.batch import StreamBatch
 from pipelines.clinical.monitor import WardMonitor
-from pipelines.clinical.signals import INDEX as SCORED_CODES
+from pipelines.clinical.rule_packs import PacksInForce
+from pipelines.clinical.sepsis.stream_score import STREAMS as SCORED_STREAMS
+from pipelines.clinical.sepsis.stream_score import SepsisMonitor
 from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions
 from pipelines.known_outcomes import KnownOutcomes
+from pipelines.rules_before import AlertsBefore, rebuild
+from pipelines.scores_before import rebuild_scores
 from pipelines.source import PartitionReader, Positions, TopicFacts
 from pipelines.stream_steps import StreamSteps
 from warehouse import history
 from warehouse.analytics import Analytics
 from warehouse.catalog import KEY_SYSTEM_PROPERTY, open_catalog, pinned_properties
 from warehouse.commit import FencedTable, StoreUnavailableError
+from warehouse.consent.histories import Histories
+from warehouse.consent.registry import read_histories
 from warehouse.contract import Contracts, StreamContract
+from warehouse.erasure.ledger import Ledger
 from warehouse.identity import Tokenizer, key_fingerprint
-from warehouse.offsets import least
+from warehouse.offsets import Vector, least, started
 from warehouse.outcomes import duplicates_within, rows_within
 from warehouse.settings import Settings
 from warehouse.vault import SqliteVault, VaultError
 
 SCORED_STREAM = "device.vitals"
 REJECTS, DUPLICATES, RAW = "rejects", "duplicates", "raw_messages"
+CONSENT_WITHHELD = "consent_withheld"
 ALERTS, WITHHELD = "clinical.alerts", "clinical.alerts.withheld"
 TOKEN_KEY_PROPERTY = "wardstream.token-key"
 """Of the namespace: the fingerprint of the key with which its tables' tokens are made."""
 PATIENCE_S = 3.0
 """How long one call to the lake tries by itself before it says that it waits."""
-_FORGET_AFTER = timedelta(days=7)
 
 Starts = dict[str, dict[int, int]]
 """stream -> partition -> the offset from which every table it feeds misses nothing"""
@@ -70,27 +76,48 @@ class Restorer:
     def __init__(self, settings: Settings, contracts: Contracts, vault: SqliteVault, analytics: Analytics) -> None:
         self._settings, self._contracts = settings, contracts
         self._token_key = vault.token_key()
+        self._ledger = Ledger(vault, time.monotonic)
         self._analytics = analytics
         self._vectors: dict[str, Vectors] = {}
+        self._tables: dict[str, FencedTable] = {}
 
     def starts(self, facts: dict[str, TopicFacts]) -> Starts:
         """Where to read from; a table that does not know a topic yet records its low watermarks."""
-        return {stream: self._starts(fact) for stream, fact in facts.items()}
+        lows: dict[str, dict[str, dict[int, int]]] = {}
+        for fact in facts.values():
+            for table in self._contracts.tables_of(fact.stream):
+                first = {partition: low for partition, (low, _) in fact.ranges.items()}
+                lows.setdefault(table.name, {})[fact.topic_id] = first
+        seen = {name: self._vector_of(name, topics) for name, topics in lows.items()}
+        return {stream: self._starts(fact, seen) for stream, fact in facts.items()}
 
-    def _starts(self, fact: TopicFacts) -> dict[int, int]:
-        lows = {partition: low for partition, (low, _) in fact.ranges.items()}
+    def _vector_of(self, name: str, topics: dict[str, dict[int, int]]) -> Vector:
+        """A table's vector once it names these topics: all that it lacks are recorded in one commit."""
+        vector = self._table(name).vector()
+        if any(started(vector, topic_id, lows) is not None for topic_id, lows in topics.items()):
+            return self._table(name).establish_all(topics)
+        return vector
+
+    def _starts(self, fact: TopicFacts, seen: dict[str, Vector]) -> dict[int, int]:
         names = [table.name for table in self._contracts.tables_of(fact.stream)]
-        vectors = {name: open_table(self._settings, name).establish(fact.topic_id, lows) for name in names}
-        self._vectors[fact.stream] = {name: dict(vector.get(fact.topic_id, {})) for name, vector in vectors.items()}
-        return least(list(vectors.values()), fact.topic_id)
+        self._vectors[fact.stream] = {name: dict(seen[name].get(fact.topic_id, {})) for name in names}
+        return least([seen[name] for name in names], fact.topic_id)
+
+    def _table(self, name: str) -> FencedTable:
+        if name not in self._tables:
+            self._tables[name] = open_table(self._settings, name)
+        return self._tables[name]
 
     def confirm(self, facts: dict[str, TopicFacts]) -> None:
         """Whether what was read belongs to the positions of `starts`: a table may have been rolled back in between,
         and its rows would be gone from under them. Raises `StoreUnavailableError`: begin again."""
+        now: dict[str, Vector] = {}
         for stream, fact in facts.items():
             for name, before in self._vectors[stream].items():
-                now = open_table(self._settings, name).vector().get(fact.topic_id, {})
-                if any(now.get(partition, 0) < offset for partition, offset in before.items()):
+                if name not in now:
+                    now[name] = self._table(name).vector()
+                here = now[name].get(fact.topic_id, {})
+                if any(here.get(partition, 0) < offset for partition, offset in before.items()):
                     raise StoreUnavailableError(f"table {name} was rolled back while it was read; reading it again")
 
     def steps(self, fact: TopicFacts, starts: dict[int, int]) -> StreamSteps:
@@ -100,55 +127,73 @@ class Restorer:
         """
         contract = self._contracts.stream(fact.stream)
         first = remembered(self._analytics, contract, fact.topic_id, starts, len(fact.ranges), self._token_key)
-        return self._bound(fact.stream, first, self._outcomes(fact, contract.tables[0].name, starts))
+        return self._bound(fact.stream, first, self._outcomes(fact, contract, starts), self._consents)
 
-    def _outcomes(self, fact: TopicFacts, table: str, starts: dict[int, int]) -> KnownOutcomes:
-        """What the table of rows and the duplicates' log have of positions that are read again."""
-        vectors = self._vectors[fact.stream]
+    @cached_property
+    def _consents(self) -> Histories:
+        """What patients have said, one memory for all streams of an opening; nothing is read where no stream asks."""
+        streams = [topic.stream for topic in self._contracts.topics()]
+        if not any(stream.consented for stream in self._contracts.values()):
+            return Histories(streams)
+        return read_histories(self._analytics, streams)
+
+    def _outcomes(self, fact: TopicFacts, contract: StreamContract, starts: dict[int, int]) -> KnownOutcomes:
+        """What the table of rows, the duplicates' log and what is withheld have of positions that are read again."""
+        vectors, table = self._vectors[fact.stream], contract.tables[0].name
         rows_ends, log_ends = ({p: vectors[name][p] for p in starts} for name in (table, DUPLICATES))
         rows = rows_within(self._analytics, table, fact.topic_id, _stretch(starts, rows_ends))
         duplicates = duplicates_within(self._analytics, fact.topic_id, _stretch(starts, log_ends))
-        return KnownOutcomes.of(rows_ends, log_ends, rows, duplicates)
+        if not contract.consented:
+            return KnownOutcomes.of(rows_ends, log_ends, rows, duplicates)
+        ends = {p: vectors[CONSENT_WITHHELD][p] for p in starts}
+        withheld = rows_within(self._analytics, CONSENT_WITHHELD, fact.topic_id, _stretch(starts, ends))
+        return KnownOutcomes.of(rows_ends, log_ends, rows, duplicates, ends, withheld)
 
-    def _bound(self, stream: str, first: FirstPositions, known: KnownOutcomes = NOTHING_KNOWN) -> StreamSteps:
+    def _bound(
+        self,
+        stream: str,
+        first: FirstPositions,
+        known: KnownOutcomes = NOTHING_KNOWN,
+        consents: Histories | None = None,
+    ) -> StreamSteps:
         contract = self._contracts.stream(stream)
         assert contract.topic is not None, "only streams with a topic are read"
-        return StreamSteps(contract, Tokenizer(self._token_key, contract.topic.key_system), first, known)
+        tokenizer = Tokenizer(self._token_key, contract.topic.key_system, self._ledger)
+        return StreamSteps(contract, tokenizer, first, known, consents)
 
     def monitor(
-        self, facts: dict[str, TopicFacts], starts: Starts, at: dict[int, int], stop: threading.Event
+        self,
+        facts: dict[str, TopicFacts],
+        starts: Starts,
+        at: Starts,
+        stop: threading.Event,
+        packs: PacksInForce,
+        scores: SepsisMonitor | None = None,
     ) -> tuple[WardMonitor, KnownAlerts]:
-        """The rules' state as of `at` (partition -> offset, of the scored stream), and the alerts decided beyond it.
+        """The rules' state as of `at` (positions of the streams they look at), and the alerts decided beyond it; an
+        empty `scores` becomes what it was then.
 
         The alerts' topics are read from `starts` on, every partition: they are keyed otherwise than the readings.
         """
-        topic_id = facts[SCORED_STREAM].topic_id
-        past, known = [], KnownAlerts(set())
+        watched = {s: (facts[s].topic_id, at[s]) for s in sorted(WardMonitor.streams) if s in at}
+        alerts, known = AlertsBefore(watched), KnownAlerts(set())
         for stream in (ALERTS, WITHHELD):
-            table = self._contracts.stream(stream).tables[0].name
-            past.append(history.last_alerts_below(self._analytics, table, topic_id, at))
-            known.ids.update((stream, i) for i in history.alert_ids_from(self._analytics, table, topic_id, at))
+            alerts.take_table(self._analytics, stream, self._contracts.stream(stream).tables[0].name)
             for rows in self._tail(facts[stream], starts[stream], stop):
-                below, beyond = _parted(_of(rows, topic_id, at), at)
-                past.append(below)
-                known.ids.update((stream, i) for i in beyond["alert_id"].to_pylist())
-        monitor = WardMonitor()
-        merged = pa.concat_tables([_past_columns(rows) for rows in past])
-        alerted = pc.unique(merged["subject_token"]).to_pylist()
-        readings = history.readings_below(
-            self._analytics, topic_id, at, list(SCORED_CODES), alerted, monitor.lookback, _FORGET_AFTER
-        )
-        monitor.restore(readings, merged)
+                alerts.take_topic(stream, rows)
+        known.ids.update(alerts.beyond)
+        monitor = WardMonitor(packs=packs)
+        rebuild(monitor, self._analytics, watched, alerts.past())
+        if scores is not None:
+            scored = {s: (facts[s].topic_id, at[s]) for s in SCORED_STREAMS if s in at}
+            rebuild_scores(scores, self._analytics, scored, alerts.past())
         return monitor, known
 
-    def bedsides(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Bedsides:
-        """Patients and beds as admissions below `starts` told them, as far back as Kafka keeps them: the lake holds no
-        identity to read them from."""
+    def admissions(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Iterator[StreamBatch]:
+        """Admissions below `starts`, as far back as Kafka keeps them: they tell who patients are and where they lie,
+        and the lake holds no identity to read that from."""
         lows = {p: min(fact.ranges[p][0], start) for p, start in starts.items()}
-        known = Bedsides()
-        for rows in self._read(fact, lows, starts, stop):
-            known.take(rows)
-        return known
+        return self._batches(fact, lows, starts, stop)
 
     def _tail(self, fact: TopicFacts, starts: dict[int, int], stop: threading.Event) -> Iterator[pa.Table]:
         """What stands on an alerts topic behind its table, decoded."""
@@ -157,12 +202,17 @@ class Restorer:
     def _read(
         self, fact: TopicFacts, starts: dict[int, int], ends: dict[int, int], stop: threading.Event
     ) -> Iterator[pa.Table]:
-        """The rows of a topic from `starts` to `ends` at least (partition -> offset), repeats among them."""
+        return (batch.rows for batch in self._batches(fact, starts, ends, stop) if batch.rows is not None)
+
+    def _batches(
+        self, fact: TopicFacts, starts: dict[int, int], ends: dict[int, int], stop: threading.Event
+    ) -> Iterator[StreamBatch]:
+        """What a topic holds from `starts` to `ends` at least (partition -> offset), decoded, repeats among it."""
         steps = self._bound(fact.stream, FirstPositions(1, 0, self._token_key))
         reader = PartitionReader(self._settings, {fact.stream: fact}, {(fact.stream, p): o for p, o in starts.items()})
         try:
             while any(reader.positions[fact.stream, p] < end for p, end in ends.items()) and not stop.is_set():
-                yield from (steps.all(messages).rows for messages in reader.read(wait_s=0.5, linger_s=0.0))
+                yield from (steps.all(messages) for messages in reader.read(wait_s=0.5, linger_s=0.0))
         finally:
             reader.close()
 
@@ -176,9 +226,10 @@ def remembered(
     token_key: bytes,
 ) -> FirstPositions:
     """The first positions that the stream's table has below `starts` (partition -> offset), as many as these of all
-    `partitions` of the topic may hold."""
+    `partitions` of the topic may hold; none where the contract takes nothing for a duplicate."""
     rule, table = contract.deduplication, contract.tables[0].name
-    assert rule is not None, "a stream with a topic has a deduplication rule"
+    if rule is None:
+        return FirstPositions(1, 0, token_key)
     most = max(1, rule.max_ids * len(starts) // max(1, partitions))
     known = history.identities_below(analytics, table, rule.column, topic_id, starts, most)
     first = FirstPositions(most, rule.horizon_seconds, token_key)
@@ -232,41 +283,3 @@ def open_table(settings: Settings, name: str) -> FencedTable:
     writer = f"{socket.gethostname()}/{os.getpid()}"
     identifier = (settings.namespace, name)
     return FencedTable(open_catalog(settings), identifier, writer=writer, patience_seconds=PATIENCE_S)
-
-
-_PAST = (
-    "rule",
-    "rule_version",
-    "subject_token",
-    "level",
-    "episode_start",
-    "effective_at",
-    "source_partition",
-    "source_offset",
-    "withheld_because",
-)
-
-
-def _past_columns(rows: pa.Table) -> pa.Table:
-    """What the monitor asks of a past alert, in one form: tables know no reason for sending, only for withholding."""
-    if "withheld_because" not in rows.column_names:
-        rows = rows.append_column("withheld_because", pa.nulls(len(rows), pa.string()))
-    types = {"level": pa.int64(), "source_partition": pa.int64(), "source_offset": pa.int64()}
-    moments = dict.fromkeys(("episode_start", "effective_at"), pa.timestamp("us", "UTC"))
-    schema = pa.schema([(name, {**types, **moments}.get(name, pa.string())) for name in _PAST])
-    return pa.table([rows[name].cast(schema.field(name).type) for name in _PAST], schema=schema)
-
-
-def _of(rows: pa.Table, topic_id: str, at: dict[int, int]) -> pa.Table:
-    """The alerts that readings of this topic and these partitions gave rise to."""
-    ours = pc.is_in(rows["source_partition"], pa.array(sorted(at), rows["source_partition"].type))
-    return rows.filter(pc.and_(pc.equal(rows["source_topic_id"], topic_id), ours))
-
-
-def _parted(rows: pa.Table, at: dict[int, int]) -> tuple[pa.Table, pa.Table]:
-    """The rows whose triggering reading lies below `at`, and the others."""
-    partitions = rows["source_partition"].to_numpy().astype(np.int64)
-    floors = np.zeros(max([*at, 0, *partitions.tolist()]) + 1, np.int64)
-    floors[list(at)] = list(at.values())
-    below = rows["source_offset"].to_numpy() < floors[partitions]
-    return rows.filter(pa.array(below)), rows.filter(pa.array(~below))

@@ -8,11 +8,13 @@ is opened (state.py).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pipelines.alerts.bedside import ADMISSIONS, Bedsides
-from pipelines.batch import MessageBatch
-from pipelines.clinical.monitor import WardMonitor
+from pipelines.batch import MessageBatch, StreamBatch
+from pipelines.clinical.monitor import Monitor, WardMonitor
+from pipelines.clinical.rule_packs import PacksInForce
+from pipelines.clinical.sepsis.stream_score import SepsisMonitor
 from pipelines.restore import SCORED_STREAM, KnownAlerts, Restorer, as_positions, owned_part
 from pipelines.source import PartitionReader, Positions, Shard, TopicFacts, by_topic_id, read_topic_facts
 from pipelines.stream_steps import StreamSteps
@@ -33,10 +35,35 @@ class ShardState:
         self.shard, self.partitions, self.facts, self.reader = shard, partitions, facts, reader
         self.steps: dict[str, StreamSteps] = {}
         self.monitor: WardMonitor | None = None
+        self.monitors: list[Monitor] = []
+        self.scores: SepsisMonitor | None = None
         self.known_alerts = KnownAlerts(set())
         self.bedsides = Bedsides()
         self._expected: Positions = dict(reader.positions)
         self.decided: Positions = dict(reader.positions)
+
+    def take_admissions(self, batch: StreamBatch) -> None:
+        """Who lies where, as rows of `adt.events` tell it; and whose token is whose."""
+        assert batch.rows is not None
+        self.bedsides.take(batch.rows)
+        if self.monitor is not None and batch.tokens is not None and batch.subjects is not None:
+            for token, patient in zip(
+                *(each.dictionary.to_pylist() for each in (batch.tokens, batch.subjects)), strict=True
+            ):
+                self.monitor.name(token, patient)
+
+    def people(self) -> list[str]:
+        """The tokens of everybody of whom something is remembered."""
+        found = {token for steps in self.steps.values() for token in steps.people()}
+        for memory in (self.monitor, self.scores):
+            found.update(memory.people() if memory is not None else ())
+        return sorted(found)
+
+    def forget(self, tokens: Collection[str]) -> None:
+        """Nothing is remembered of these any more."""
+        for memory in (self.monitor, self.scores, *self.steps.values()):
+            if memory is not None:
+                memory.forget(tokens)
 
     def expect(self, messages: MessageBatch) -> None:
         """Refuse a batch that does not begin where the state ends: state may neither miss nor repeat a position."""
@@ -66,9 +93,15 @@ class ShardOpener:
     """Opens shards: positions from the tables' vectors, state from their rows, whatever the runner remembers."""
 
     def __init__(
-        self, settings: Settings, restorer: Callable[[], Restorer], coordination: Coordination, stop: threading.Event
+        self,
+        settings: Settings,
+        restorer: Callable[[], Restorer],
+        coordination: Coordination,
+        stop: threading.Event,
+        packs: Callable[[], PacksInForce],
+        scores: Callable[[], SepsisMonitor | None],
     ) -> None:
-        self._settings, self._restorer = settings, restorer
+        self._settings, self._restorer, self._packs, self._scores = settings, restorer, packs, scores
         self._coordination, self._stop = coordination, stop
 
     def open(self, shard: Shard, partitions: frozenset[int]) -> ShardState:
@@ -82,9 +115,14 @@ class ShardOpener:
             for stream in shard.streams:
                 state.steps[stream] = restorer.steps(facts[stream], owned[stream])
             if self._settings.branches != "lake" and SCORED_STREAM in shard.streams:
-                state.monitor, state.known_alerts = restorer.monitor(facts, starts, owned[SCORED_STREAM], self._stop)
+                state.scores = self._scores()
+                state.monitor, state.known_alerts = restorer.monitor(
+                    facts, starts, owned, self._stop, self._packs(), state.scores
+                )
+                state.monitors.append(state.monitor)
                 if ADMISSIONS in shard.streams:
-                    state.bedsides = restorer.bedsides(facts[ADMISSIONS], owned[ADMISSIONS], self._stop)
+                    for batch in restorer.admissions(facts[ADMISSIONS], owned[ADMISSIONS], self._stop):
+                        state.take_admissions(batch)
             restorer.confirm(facts)
         except BaseException:
             state.reader.close()
@@ -98,10 +136,11 @@ class ShardOpener:
         end. A silent database is waited for, since what it knows cannot be guessed."""
         if self._settings.branches != "alerts":
             return starts
-        topic_id = facts[SCORED_STREAM].topic_id
-        decided = self._coordination.alert_positions(topic_id)
-        scored = {p: min(offset, decided.get(p, offset)) for p, offset in starts[SCORED_STREAM].items()}
-        return {**starts, SCORED_STREAM: scored}
+        watched = {stream: offsets for stream, offsets in starts.items() if stream in WardMonitor.streams}
+        for stream, offsets in watched.items():
+            decided = self._coordination.alert_positions(facts[stream].topic_id)
+            watched[stream] = {p: min(offset, decided.get(p, offset)) for p, offset in offsets.items()}
+        return {**starts, **watched}
 
 
 class Opening(threading.Thread):

@@ -389,6 +389,27 @@ class PartitionReader:
                 self._consumer.close()
 
 
+class GroupOffsets:
+    """Tells the broker how far the lake is with one stream, under a group of its own. Nothing is ever resumed from it:
+    it is there for lag tools, and for whoever asks which consumer answers for a stream."""
+
+    def __init__(self, settings: Settings, group: str, stream: str) -> None:
+        self._stream, self._topic = stream, settings.topic(stream)
+        self._told: Positions = {}
+        self._consumer = Consumer(settings.kafka(**{"group.id": group, "enable.auto.commit": False}))
+
+    def report(self, committed: Positions) -> None:
+        """Advisory: an answer is not waited for. Positions of other streams are left out, and those told before."""
+        ours = {at: offset for at, offset in committed.items() if at[0] == self._stream}
+        new = [TopicPartition(self._topic, p, o) for (s, p), o in ours.items() if self._told.get((s, p)) != o]
+        if new:
+            self._told = ours
+            self._consumer.commit(offsets=new, asynchronous=True)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
 _CONSUMER_OPTIONS = {
     "group.id": CONSUMER_GROUP,
     "enable.auto.commit": False,

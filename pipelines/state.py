@@ -17,46 +17,51 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cached_property
 
 import pyarrow as pa
 
-from pipelines.alert_producer import AlertProducer
-from pipelines.alerts.bedside import ADMISSIONS, Bedsides
-from pipelines.alerts.message import Alert, encode
+from pipelines.alert_producer import AlertProducer, AlertUndeliveredError
+from pipelines.alerts.bedside import ADMISSIONS
 from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.catch_up import CatchUp
-from pipelines.clinical.monitor import WardMonitor
 from pipelines.committer import LakeTable
+from pipelines.forgetting import Forgetting
 from pipelines.lake import Lake
-from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows
+from pipelines.lake_rows import duplicate_rows, raw_rows, reject_rows, table_rows, withheld_rows
 from pipelines.outages import NO_MESSAGES_FAULT, T, told, tried
 from pipelines.ownership import Ownership
 from pipelines.poison import PoisonWatch
 from pipelines.restore import (
-    ALERTS,
+    CONSENT_WITHHELD,
     DUPLICATES,
     RAW,
     REJECTS,
-    SCORED_STREAM,
-    WITHHELD,
     Restorer,
     open_table,
     refuse_other_tokens,
 )
+from pipelines.revocations import DELETIONS, RequestUnsentError, deletion_requests
 from pipelines.shards import OWN, STAND_IN, Opening, ShardOpener, ShardState
-from pipelines.source import Positions, Shard, by_topic_id, read_topic_facts
+from pipelines.source import GroupOffsets, Positions, Shard, by_topic_id, read_topic_facts
 from pipelines.stream_steps import StreamSteps
+from pipelines.watch import Watch
 from warehouse.analytics import Analytics
+from warehouse.consent.filters import REGISTRY, REGISTRY_TABLE
 from warehouse.contract import TableContract, load_contracts
 from warehouse.coordination import Coordination, coordination_scope, coordination_uri
+from warehouse.erasure.ledger import Ledger
+from warehouse.identity import Tokenizer
+from warehouse.object_store import require_answer
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
-from warehouse.vault import SqliteVault, open_vault
+from warehouse.vault import SqliteVault, VaultUnavailableError, open_vault
 
 _LOG = logging.getLogger(__name__)
 
+CONSENT_GROUP = "consent-processor"
+"""Under it the broker sees how far the registry of consent is; what it knows comes from the lake."""
+CONSENT_COMMIT_S = 0.2
 _PROMPT_S = 8.0
 _CARE_S = 10.0
 _REPORT_S = 1.0
@@ -75,13 +80,14 @@ class ProcessState:
         self._openings: dict[str, Opening] = {}
         self._lock = threading.RLock()
         self._draining = threading.Event()
-        self._phase, self._reason = "starting", ""
+        self._phase, self._reason, self._doing = "starting", "", ""
         self._began_at = time.monotonic()
         self._reported_at = 0.0
         self._poison = PoisonWatch(settings.home / "run" / "poison.json")
         self._home: frozenset[int] = frozenset()
         self._ownership: Ownership | None = None
-        self._counts = {"messages": 0, "rows": 0, "rejects": 0, "duplicates": 0}
+        self._forgetting: dict[str, tuple[ShardState, Forgetting]] = {}
+        self._counts = {"messages": 0, "rows": 0, "rejects": 0, "duplicates": 0, "withheld": 0}
 
     # --- what it is made of, each made when first needed
 
@@ -98,6 +104,10 @@ class ProcessState:
         return AlertProducer(self.settings)
 
     @cached_property
+    def watch(self) -> Watch:
+        return Watch(self.settings, lambda: self.producer)
+
+    @cached_property
     def lake(self) -> Lake | None:
         if self.settings.branches == "alerts":
             return None
@@ -109,7 +119,9 @@ class ProcessState:
         def opened():
             return open_table(self.settings, table.name)
 
-        return LakeTable(table.name, frozenset(table.fed_by), arrow_schema(table), opened, self._rows_of(table))
+        # What sessions ask of consent, they ask of the table: a revoke does not wait for others.
+        waits = CONSENT_COMMIT_S if table.name == REGISTRY_TABLE else float("inf")
+        return LakeTable(table.name, frozenset(table.fed_by), arrow_schema(table), opened, self._rows_of(table), waits)
 
     def _rows_of(self, table: TableContract) -> Callable[[StreamBatch], pa.Table]:
         if table.name == REJECTS:
@@ -118,7 +130,34 @@ class ProcessState:
             return lambda batch: duplicate_rows(batch, table, _now_us())
         if table.name == RAW:
             return lambda batch: raw_rows(batch, self.vault, table, _now_us())
+        if table.name == CONSENT_WITHHELD:
+            return lambda batch: withheld_rows(
+                batch, table, self._contracts[batch.messages.stream].consented, _now_us()
+            )
+        if table.name == REGISTRY_TABLE and DELETIONS in self._contracts:
+            return lambda batch: self._registry_rows(batch, table)
         return lambda batch: table_rows(batch, self.vault, table, _now_us())
+
+    def _registry_rows(self, batch: StreamBatch, table: TableContract) -> pa.Table:
+        """Rows of the registry, once the broker has the requests that their revokes lead to: the table's vector says of
+        both how far they are. In the committer's thread, so that no alert waits for it."""
+        requests = deletion_requests(batch, self.streams)
+        if requests:
+            try:
+                self._requests_producer.send(self.settings.topic(DELETIONS), requests)
+            except AlertUndeliveredError:
+                raise RequestUnsentError(f"topic {DELETIONS} does not take requests that follow from revokes") from None
+        return table_rows(batch, self.vault, table, _now_us())
+
+    @cached_property
+    def _consents_group(self) -> GroupOffsets | None:
+        if REGISTRY not in self._contracts:
+            return None
+        return GroupOffsets(self.settings, CONSENT_GROUP, REGISTRY)
+
+    @cached_property
+    def _requests_producer(self) -> AlertProducer:
+        return AlertProducer(self.settings)
 
     @cached_property
     def coordination(self) -> Coordination:
@@ -128,9 +167,13 @@ class ProcessState:
 
     @cached_property
     def _opener(self) -> ShardOpener:
-        return ShardOpener(self.settings, self._restorer, self.coordination, self._draining)
+        rules, scores = self.watch.rules, self.watch.scores
+        return ShardOpener(
+            self.settings, self._restorer, self.coordination, self._draining, lambda: rules.packs, scores.monitor
+        )
 
     def _restorer(self) -> Restorer:
+        require_answer(self.settings)
         refuse_other_tokens(self.settings, self.vault, self._contracts)
         return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings))
 
@@ -177,7 +220,23 @@ class ProcessState:
                 self._note_phase(state)
             if state is not None:
                 self._report(state)
+                self._forget_erased(state)
+                self.watch.turn(state)
             return None if self._draining.is_set() else state
+
+    def _forget_erased(self, state: ShardState) -> None:
+        """Of who was erased nothing stays in memory. A shard that is opened anew is looked through anew."""
+        known = self._forgetting.get(state.shard.id)
+        if known is None or known[0] is not state:
+            admissions = self._contracts[ADMISSIONS].topic
+            system = admissions.key_system if admissions else ""
+            try:
+                ledger = Ledger(self.vault, time.monotonic)
+            except VaultUnavailableError:  # no alert waits for the vault: asked again at the next turn
+                return
+            patients = Tokenizer(self.vault.token_key(), system, ledger)
+            known = self._forgetting[state.shard.id] = state, Forgetting(ledger, patients, time.monotonic)
+        known[1].turn(state)
 
     @property
     def is_draining(self) -> bool:
@@ -206,7 +265,7 @@ class ProcessState:
             self._close(shard)
             return None
         if state is None and shard.id == OWN:
-            self._reason = f"reading positions and state from the lake at {self.settings.s3_endpoint}"
+            self._doing = f"reading positions and state from the lake at {self.settings.s3_endpoint}"
             return self._insist(lambda: self._install(shard, self._opener.open(shard, partitions)))
         return self._opened_beside(shard, partitions) or state
 
@@ -284,30 +343,8 @@ class ProcessState:
         """Decide, send, and return when the broker has every alert: the lake must never be ahead of them."""
         state = self._shards[shard_id]
         state.expect(batch.messages)
-        if state.monitor is not None and batch.messages.stream == SCORED_STREAM and batch.rows.num_rows:
-            self._decide_and_send(state, state.monitor, batch)
-        if batch.messages.stream == ADMISSIONS:
-            state.bedsides.take(batch.rows)
+        self.watch.show(state, batch)
         state.note_decided(batch.messages)
-
-    def _decide_and_send(self, state: ShardState, monitor: WardMonitor, batch: StreamBatch) -> None:
-        now = datetime.now(UTC)
-        decided = monitor.observe(monitored(batch), now)
-        for stream, withheld in ((ALERTS, False), (WITHHELD, True)):
-            due = [a for a in decided if bool(a.withheld_because) is withheld]
-            new = [a for a in due if state.known_alerts.is_new(stream, a.alert_id)]
-            self._send(stream, new, batch.messages.topic_id, now, state.bedsides)
-
-    def _send(
-        self, stream: str, alerts: list[Alert], topic_id: str, processed_at: datetime, bedsides: Bedsides
-    ) -> None:
-        if alerts:
-            alerted_at = datetime.now(UTC)
-            messages = [
-                (alert.key, encode(alert, topic_id, processed_at, alerted_at, bedsides.of(alert.patient_id)))
-                for alert in alerts
-            ]
-            self.producer.send(self.settings.topic(stream), messages)
 
     def _record_alert_positions(self) -> None:
         """For a process that does not commit: nothing else says how far its alerts are."""
@@ -317,11 +354,14 @@ class ProcessState:
 
     # --- the lake
 
-    def hand_to_lake(self, batch: StreamBatch) -> None:
-        """Give the batch to the committers; fresh batches never wait for them."""
+    def hand_to_lake(self, shard_id: str, batch: StreamBatch) -> None:
+        """Give the batch to the committers, without what consent keeps out; fresh batches never wait for them. Here and
+        not before: no alert depends on consent."""
         lake = self.lake
         if lake is None:
             return
+        if not batch.is_set_aside:
+            batch = self.steps(shard_id, batch.messages.stream).withhold(batch, _now_us())
         self._count(batch)
         backlog = bool(len(batch.messages)) and time.time() - batch.messages.appended_ms[-1] / 1000 > _FRESH_S
         alone = self.settings.branches == "lake"
@@ -335,13 +375,17 @@ class ProcessState:
         self._counts["rows"] += batch.rows.num_rows
         self._counts["rejects"] += len(batch.rejects)
         self._counts["duplicates"] += len(batch.duplicates)
+        self._counts["withheld"] += len(batch.withheld)
 
     def _report(self, state: ShardState, least_pause_s: float = _REPORT_S) -> None:
         """Let lag tools see how far the lake is."""
         now = time.monotonic()
         if self.lake is not None and now - self._reported_at >= least_pause_s:
             self._reported_at = now
-            state.reader.report(self._settled(state))
+            settled = self._settled(state)
+            state.reader.report(settled)
+            if self._consents_group is not None:
+                self._consents_group.report(settled)
             self._poison.passed(self.lake.settled())
             self.lake.hurry(self._poison.is_careful)
 
@@ -362,10 +406,15 @@ class ProcessState:
         self._draining.set()
         for opening in self._openings.values():
             opening.drop()
+        for state in self._shards.values():
+            if state.ended():  # a live one is asked to stop: whoever waits for a score is scored by who goes on
+                self.watch.scores.settle(state)
         drained = self.lake.drain(timeout_s) if self.lake else True
         for state in self._shards.values():
             self._report(state, least_pause_s=0.0)
             state.reader.close()
+        if consents := self.__dict__.get("_consents_group"):
+            consents.close()
         if self._ownership is not None:
             self._ownership.end()
         self._poison.ends()
@@ -402,7 +451,7 @@ class ProcessState:
         done = {at: offset for shard in shards for at, offset in self._settled(shard).items()} if lake else read
         return {
             "state": "waiting" if reason and self._is_slow() else self._phase,
-            "reason": reason,
+            "reason": reason or (self._doing if self._phase == "starting" else ""),
             "read": _by_stream(read),
             "next": _by_stream(done),
             "end": _by_stream(ends),
@@ -412,6 +461,8 @@ class ProcessState:
             "partitions": self._ownership.said() if self._ownership else None,
             "alerts": dict(self.producer.sent) if "producer" in self.__dict__ else {},
             "lake": lake.status() if lake else None,
+            "rules": self.watch.rules.said(),
+            "scores": self.watch.scores.said(),
         }
 
     def _is_slow(self) -> bool:
@@ -427,17 +478,6 @@ class ProcessState:
             _LOG.warning("the start waits: %s", error)
 
         return tried(action, self._draining, tell)
-
-
-def monitored(batch: StreamBatch) -> pa.Table:
-    """The rows as the rules want them: each with its subject's token and its position."""
-    messages, index = batch.messages, batch.row_index
-    return (
-        batch.rows.append_column("subject_token", batch.tokens.take(pa.array(index)))
-        .append_column("kafka_partition", pa.array(messages.partitions[index]))
-        .append_column("kafka_offset", pa.array(messages.offsets[index]))
-        .append_column("kafka_time", pa.array(messages.appended_ms[index] * 1000, pa.timestamp("us", "UTC")))
-    )
 
 
 def _now_us() -> int:

@@ -122,5 +122,5 @@ class HandToLake(beam.DoFn):
     def process(self, element: Element) -> Iterator[None]:
         process = process_state(self._settings)
         with process.noting_failure():
-            process.hand_to_lake(element[1])
+            process.hand_to_lake(*element)
         return iter(())

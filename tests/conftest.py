@@ -22,8 +22,11 @@ from infra.services.kafka import EmbeddedKafka
 from infra.services.prism import PrismError, build_prism
 from infra.services.processes import Child
 from infra.services.store import EmbeddedStore
+from tests.examples import by_default
 from tests.postgres import LocalPostgres, PostgresMissingError
 from warehouse.settings import EMBEDDED_ACCESS_KEY, EMBEDDED_READER_KEY, Settings
+
+by_default()
 
 TEST_BASES = (10_000, 18_000)
 """Where workers take their ports: away from the default base of 19000, below the kernel's ephemeral range."""
@@ -131,10 +134,15 @@ def postgres(free_port_base: Callable[[], int]) -> Iterator[str]:
 @pytest.fixture
 def settings(kafka: str, store: str, tmp_path: Path, cache: Path) -> Settings:
     """Settings on this worker's servers with a namespace, topic prefix, home and SQLite catalog of its own."""
+    return settings_on(kafka, store, cache, tmp_path / "home")
+
+
+def settings_on(kafka: str, store: str, cache: Path, home: Path) -> Settings:
+    """Settings as those of `settings`, for a fixture that outlives a test."""
     mark = f"t{uuid.uuid4().hex[:10]}"
     return Settings.from_environment(
         {
-            "WARDSTREAM_HOME": str(tmp_path / "home"),
+            "WARDSTREAM_HOME": str(home),
             "WARDSTREAM_CACHE": str(cache),
             "WARDSTREAM_KAFKA_BOOTSTRAP": kafka,
             "WARDSTREAM_TOPIC_PREFIX": f"{mark}.",

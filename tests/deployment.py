@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,16 +26,18 @@ from infra.simulator.player import Pace, Player, PlayReceipt
 from infra.simulator.script import expected_alerts, plan_ward
 from infra.simulator.ward import Event, play_ward
 from pipelines.stream import EXIT_DRAINED
+from tests.forked import ROOT, ForkedStream, Orders, heeded
 from tests.oracle.lake import LakePlace
 from tests.oracle.oracle import Places, Verdict, examine
 from warehouse.settings import Settings
 
-ROOT = Path(__file__).parents[1]
 VITALS = "device.vitals"
 STREAMS = (*hospital.STREAMS, "clinical.alerts", "clinical.alerts.withheld")
 MINUTE_MS = 60_000
 # Without compiled files each start would take 12 CPU seconds instead of 3.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+StreamProcess = ForkedStream | subprocess.Popen
 
 
 class Deployment:
@@ -44,7 +46,7 @@ class Deployment:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ledgers: list[Path] = []
-        self._processes: list[subprocess.Popen] = []
+        self._processes: list[StreamProcess] = []
         self._log = settings.home / "stream.log"
         settings.home.mkdir(parents=True, exist_ok=True)
         contracts.apply(settings)
@@ -93,19 +95,33 @@ class Deployment:
         self.ledgers.append(path)
         return player.play(events)
 
-    def start_stream(self, *arguments: str, **variables: str) -> subprocess.Popen:
+    def start_stream(
+        self, *arguments: str, before: tuple[Callable[[], None], ...] = (), **variables: str
+    ) -> StreamProcess:
+        """The stream in a process of its own: a fork, or an interpreter of its own where a variable asks for one.
+
+        Args:
+            before: called in a fork before the stream starts.
+        """
+        environment = {**_ENVIRONMENT, **environment_of(self.settings), **variables}
+        if heeded(variables):
+            process = ForkedStream(Orders(arguments, environment, self._log, before))
+        else:
+            process = self._own_interpreter(arguments, environment)
+        self._processes.append(process)
+        return process
+
+    def _own_interpreter(self, arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen:
         """The stream as the supervisor would start it."""
         with self._log.open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "pipelines.stream", *arguments],
                 cwd=ROOT,
-                env={**_ENVIRONMENT, **environment_of(self.settings), **variables},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        self._processes.append(process)
-        return process
 
     def run_stream_to_the_end(self, **variables: str) -> None:
         """Read what the topics hold, alerts that this gives rise to included, and drain."""
@@ -113,7 +129,7 @@ class Deployment:
             process = self.start_stream("--until-end", **variables)
             assert process.wait(timeout=240) == EXIT_DRAINED, self.log()
 
-    def drain(self, process: subprocess.Popen) -> None:
+    def drain(self, process: StreamProcess) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=90) == EXIT_DRAINED, self.log()
 
@@ -133,11 +149,12 @@ class Deployment:
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-6_000:] if self._log.exists() else "(no log)"
 
-    def verdict(self) -> Verdict:
-        """What the oracle says, from Kafka, the lake and the ledgers."""
+    def verdict(self, scores: bool = False) -> Verdict:
+        """What the oracle says, from Kafka, the lake and the ledgers. `scores`: of sepsis scores and their alerts too,
+        where the stream was not killed: after that a patient is scored with their next row."""
         s = self.settings
         lake = LakePlace(s.catalog_uri, s.namespace, s.s3_endpoint, s.s3_access_key, s.s3_secret_key, s.s3_region)
-        topics = {stream: s.topic(stream) for stream in STREAMS}
+        topics = {stream: s.topic(stream) for stream in (*STREAMS, *(["clinical.scores"] if scores else []))}
         kafka = {"bootstrap.servers": s.kafka_bootstrap}
         return examine(Places(kafka, topics, lake, tuple(self.ledgers), vault=vault_file(s)))
 

@@ -30,8 +30,16 @@ from pyiceberg.exceptions import NoSuchTableError, RESTError
 from sqlalchemy.exc import SQLAlchemyError
 
 from warehouse.catalog import open_catalog
+from warehouse.consent.filters import (
+    REGISTRY_TABLE,
+    Purpose,
+    consented_rows,
+    decisions_sql,
+    serves,
+    streams_behind,
+)
 from warehouse.contract import load_contracts
-from warehouse.lake_session import MEMORY, open_session, quoted
+from warehouse.lake_session import open_session, quoted
 from warehouse.settings import Settings
 from warehouse.statement_guard import StatementRefused, admit
 from warehouse.tables import arrow_schema
@@ -100,11 +108,20 @@ class Analytics:
         """Those of `tables` that are views over others."""
         return views(self._contracts)
 
-    def query(self, sql: str, *, as_of: datetime | None = None, parameters: Parameters | None = None) -> Answer:
+    def query(
+        self,
+        sql: str,
+        *,
+        as_of: datetime | None = None,
+        parameters: Parameters | None = None,
+        purpose: Purpose | None = None,
+    ) -> Answer:
         """Run one SELECT over the tables' current snapshots.
 
         `as_of` (with a zone) shows each table as it was known then: the rows whose system time is not after it.
         `parameters` fill `?` and `$1` (a sequence) or `$name` (a mapping). Ctrl-C ends the statement.
+        `purpose` leaves only tables that serve it and, where it rests on consent, only rows of those who consent; what
+        counts is consent as it is known now, whatever `as_of` says.
 
         Raises `StatementRefused` (not allowed), `StatementFailed` (allowed, but does not run) or `LakeUnavailable`;
         none carries a value from the tables.
@@ -116,7 +133,9 @@ class Analytics:
         cursor = self._session.cursor()
         try:
             cursor.register(VOCABULARY, vocabulary())
-            snapshots = {name: self._show(cursor, name, as_of) for name in self._tables_behind(named)}
+            behind = self._tables_behind(named)
+            snapshots = self._decide(cursor, behind, purpose) if purpose else {}
+            snapshots |= {name: self._show(cursor, name, as_of, purpose) for name in behind}
             self._show_views(cursor, named)
             table = _run(cursor, sql, parameters)
         finally:
@@ -147,28 +166,68 @@ class Analytics:
             with _translated():
                 cursor.execute(f"CREATE TEMP VIEW {name} AS {self.views[name].select}")
 
-    def _show(self, cursor: duckdb.DuckDBPyConnection, name: str, as_of: datetime | None) -> int | None:
+    def _show(
+        self, cursor: duckdb.DuckDBPyConnection, name: str, as_of: datetime | None, purpose: Purpose | None
+    ) -> int | None:
         """Make table `name` a view of this cursor alone; returns the snapshot it shows."""
         condition = "" if as_of is None else f" WHERE {self._system_time(name)} <= {_literal(as_of)}"
+        scan, snapshot = self._scan(name)
+        if scan is None:
+            cursor.register(name, self.tables[name].empty_table())
+            return None
+        select = f"FROM {scan}{condition}"
+        if purpose is not None and purpose.rests_on_consent:
+            contract = self._contracts.table(name)
+            decisions = list(map(_decisions_on, streams_behind(self._contracts, contract)))
+            time_column = self._contracts.stream(contract.stream).time.column
+            select = consented_rows(f"({select})", time_column, decisions)
+        with _translated():
+            cursor.execute(f"CREATE TEMP VIEW {name} AS {select}")
+        return snapshot
+
+    def _scan(self, name: str) -> tuple[str | None, int | None]:
+        """A lake's table as DuckDB reads it, and its snapshot; nothing where nobody made it yet."""
         try:
             table = self._catalog.load_table((self._settings.namespace, name))
         except NoSuchTableError:
-            cursor.register(name, self.tables[name].empty_table())
-            return None
+            return None, None
         except (SQLAlchemyError, RESTError, OSError) as error:
             raise LakeUnavailable(_unavailable("catalog", type(error).__name__)) from None
-        with _translated():
-            cursor.execute(
-                f"CREATE TEMP VIEW {name} AS FROM iceberg_scan({quoted(table.metadata_location)}){condition}"
-            )
         snapshot = table.current_snapshot()
-        return snapshot.snapshot_id if snapshot else None
+        return f"iceberg_scan({quoted(table.metadata_location)})", snapshot.snapshot_id if snapshot else None
+
+    def _decide(self, cursor: duckdb.DuckDBPyConnection, behind: list[str], purpose: Purpose) -> dict[str, int | None]:
+        """Refuse tables that do not serve the purpose; where it rests on consent, bring in who consents to what these
+        tables are made of. Returns the snapshot of the registry, if it was read."""
+        contracts = [self._contracts.table(name) for name in behind]
+        for table in contracts:
+            if not serves(self._contracts, table, purpose):
+                raise StatementRefused(
+                    f"table {table.name} does not serve {purpose.name}, or cannot tell whose rows do"
+                )
+        if not purpose.rests_on_consent or not contracts:
+            return {}
+        scan, snapshot = self._scan(REGISTRY_TABLE)
+        if scan is None:
+            cursor.register(f"nothing in {REGISTRY_TABLE}", self.tables[REGISTRY_TABLE].empty_table())
+            scan = f'"nothing in {REGISTRY_TABLE}"'
+        streams = [topic.stream for topic in self._contracts.topics()]
+        for stream in dict.fromkeys(s for table in contracts for s in streams_behind(self._contracts, table)):
+            select = decisions_sql(scan, purpose.name, stream, streams, purpose.now)
+            with _translated():
+                cursor.execute(f'CREATE TEMP TABLE "{_decisions_on(stream)}" AS {select}')
+        return {REGISTRY_TABLE: snapshot}
 
     def _system_time(self, name: str) -> str:
         for column in SYSTEM_TIMES:
             if column in self.tables[name].names:
                 return column
         raise StatementRefused(f"table {name} keeps no system time, so it has no as-of; ask the table it is made from")
+
+
+def _decisions_on(stream: str) -> str:
+    """The name under which a session has what consent to a stream comes to: none that a statement may say."""
+    return f"consent to {stream}"
 
 
 def vocabulary() -> pa.Table:
@@ -251,7 +310,8 @@ def _translated() -> Generator[None]:
 _EXPLAINED = {
     "Conversion": "a value does not fit the type it is cast to; use try_cast",
     "Out of Range": "a number or time is out of its type's range; cast to a wider type",
-    "Out of Memory": f"it needs more than {MEMORY} of memory; narrow it by time, ward or code",
+    "Out of Memory": "it needs more memory than a session has; narrow it by time, ward or code, or raise "
+    "WARDSTREAM_SQL_MEMORY_BYTES",
     "Invalid Input": "an argument or parameter is missing or does not fit",
 }
 

@@ -22,7 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import Snapshot
 
-from warehouse.drafts import Clustering, Derived, Ingest, Recording, Restoring, Rewrite, SweepFence
+from warehouse.drafts import Clustering, Derived, Erased, Ingest, Recording, Restoring, Rewrite, SweepFence
 from warehouse.object_store import StoreUnavailableError
 from warehouse.offsets import (
     GapError,
@@ -42,7 +42,7 @@ from warehouse.snapshots import (
     ROWS,
     WRITER,
     Draft,
-    Entries,
+    Earlier,
     FilesChangedError,
     FilesGoneError,
     Head,
@@ -123,6 +123,7 @@ class FencedTable:
         progress: told each step as it begins (`load`, `stage`, `manifest`, `swap`, `landed`, `wait`): for health pages
             and for crash tests.
         kept_snapshots: how many the table has at most after a commit, those that branches and tags name aside.
+        erased: who of some people (tokens) was erased; what is derived of others leaves their rows out.
     """
 
     def __init__(
@@ -136,8 +137,9 @@ class FencedTable:
         patience_seconds: float = 60.0,
         progress: Callable[[str], None] = lambda step: None,
         kept_snapshots: int = KEPT_SNAPSHOTS,
+        erased: Erased | None = None,
     ) -> None:
-        self._writer = writer
+        self._writer, self._erased = writer, erased
         self._session = TableSession(catalog, identifier, clock, progress, kept_snapshots)
         self._patience = Patience(stop or threading.Event(), patience_seconds, progress)
 
@@ -159,18 +161,25 @@ class FencedTable:
                 waiting.wait(error)
 
     def establish(self, topic_id: str, low_watermarks: Mapping[int, int]) -> Vector:
-        """Record where the table's reading of a topic starts, naming all its partitions; the vector afterwards.
+        """As `establish_all`, of one topic."""
+        return self.establish_all({topic_id: low_watermarks})
 
-        Does nothing if a start is recorded. Raises `PartitionAddedError` if the topic's partitions are not those of
-        the record, `GapError` if the log now begins above what was read, `VectorMissingError` if the table has a
+    def establish_all(self, topics: Mapping[str, Mapping[int, int]]) -> Vector:
+        """Record where the table's reading of topics starts, in one commit; the vector afterwards. `topics` names all
+        partitions of each with their low watermarks, by topic id.
+
+        Does nothing where every start is recorded. Raises `PartitionAddedError` if a topic's partitions are not those
+        of the record, `GapError` if a log now begins above what was read, `VectorMissingError` if the table has a
         history without a vector, `TableChangedError`, `StoreUnavailableError`.
         """
 
         def plan(head: Head) -> Draft | None:
             if head.remembered:
                 raise StaleHead
-            vector = started(vector_of(head.metadata), topic_id, low_watermarks)
-            if vector is None:
+            vector = before = vector_of(head.metadata)
+            for topic_id, low_watermarks in topics.items():
+                vector = started(vector, topic_id, low_watermarks) or vector
+            if vector is before:
                 return None
             return Draft({OFFSETS: encode_vector(vector), ROWS: "0", WRITER: self._writer})
 
@@ -211,7 +220,7 @@ class FencedTable:
         `StoreUnavailableError`, `ValueError` for rows of another day.
         """
         days = frozenset({replace}) if isinstance(replace, date) else None if replace is None else frozenset(replace)
-        derived = Derived(self._session, self._writer, rows, sources, days)
+        derived = Derived(self._session, self._writer, rows, sources, days, self._erased)
         return _carrying(self._land(derived.plan, needs_history=days is None))
 
     def replace_files(
@@ -297,7 +306,7 @@ class _Landing:
     def __init__(self, session: TableSession, plan: Callable[[Head], Draft | None], needs_history: bool) -> None:
         self._session, self._plan, self._needs_history = session, plan, needs_history
         self._sent: dict[int, tuple[int | None, Draft]] = {}
-        self._known: Entries = {}
+        self._earlier = Earlier()
         self._faults = 0
         self.attempts = 0
         self.draft: Draft | None = None
@@ -314,13 +323,16 @@ class _Landing:
         while True:
             try:
                 return self._try_once()
-            except (StaleHead, CommitFailedException):
-                # Another commit came first, so ours is not in, for certain: look again, with the same files.
+            except StaleHead:
                 self._session.forget()
+            except CommitFailedException:
+                # Another commit came first, so ours is not in, for certain: again, with the same files and manifests.
+                self._session.overtaken()
             except LASTING:
                 raise
             except Exception as error:
                 self._session.forget()
+                self._earlier.rewritten = None  # its snapshot may be in: no other may bear the same id
                 self._raise_if_a_bug(error)
                 waiting.wait(error)
 
@@ -331,7 +343,7 @@ class _Landing:
         draft = self._plan(self.head)
         if draft is None:
             return
-        prepared = self._session.prepare(self.head, draft, self._known)
+        prepared = self._session.prepare(self.head, draft, self._earlier)
         self._sent[prepared.snapshot.snapshot_id] = (prepared.snapshot.parent_snapshot_id, draft)
         self.attempts += 1
         self.head = self._session.swap(self.head, prepared)

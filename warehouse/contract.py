@@ -98,6 +98,7 @@ _CUSTOM = {
     "column": {"unit", "codeSystem", "valueSets", "protection"},
     "role": {"purpose"},
 }
+_OF_TOPICS = (("topics",), ("kept",), ("consented",))
 _SEMVER = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -147,7 +148,7 @@ def _stream(root: Place, classes: Mapping[str, RetentionClass]) -> StreamContrac
     columns = message or tables[0].columns
     subject, without = _subject(custom, columns)
     description = root.at("description", "say purpose, limitations and usage")
-    return StreamContract(
+    stream = StreamContract(
         name=name,
         version=root.text("version", "write the contract's version, e.g. 1.0.0"),
         status=root.choice("status", STATUSES, "write the status"),
@@ -172,6 +173,9 @@ def _stream(root: Place, classes: Mapping[str, RetentionClass]) -> StreamContrac
         tables=tables,
         file=root.file,
     )
+    if stream.keep_raw and stream.topic and stream.consented:
+        raise root.refuse("write false: what a patient does not consent to is not kept, sealed or not", "keepRaw")
+    return stream
 
 
 def _fundamentals(root: Place) -> None:
@@ -264,8 +268,13 @@ def _time(custom: Place, columns: tuple[Column, ...]) -> EventTime:
     )
 
 
-def _deduplication(custom: Place, columns: tuple[Column, ...]) -> Deduplication:
-    node = custom.at("identity", "name the deduplication key").at("value", "write {column, horizonSeconds, maxIds}")
+def _deduplication(custom: Place, columns: tuple[Column, ...]) -> Deduplication | None:
+    remedy = "write {column, horizonSeconds, maxIds}, or none with a description that says why a repeat does no harm"
+    entry = custom.at("identity", "name the deduplication key")
+    if entry.get("value") == "none":
+        entry.text("description", "say why a message that comes twice does no harm")
+        return None
+    node = entry.at("value", remedy)
     replaces = node.get("replaces")
     return Deduplication(
         column=_row_name(node, node.text("column", "name the deduplication key"), columns),
@@ -567,14 +576,15 @@ def _check_sources(entry: Place, table: TableContract, message: tuple[Column, ..
     for column in table.columns:
         if column.source and column.source not in paths:
             raise entry.refuse("transformSourceObjects names no field of the message", f"properties[{column.name}]")
-    if message or table.sources in (("topics",), ("kept",)):
+    if message or table.sources in _OF_TOPICS:
         kept = {column.name: column.iceberg for column in table.columns if column.required}
         wanting = [f"{name} ({type_})" for name, type_ in POSITION_COLUMNS.items() if kept.get(name) != type_]
         if wanting:
             raise entry.refuse(f"a table fed by a topic has the required column {wanting[0]}", "properties")
     elif not table.sources:
         raise entry.refuse(
-            "say what the table is made of: topics, kept, tables, acts, or table names", "customProperties.sources"
+            "say what the table is made of: topics, kept, consented, tables, acts, or table names",
+            "customProperties.sources",
         )
 
 
@@ -595,8 +605,8 @@ def _connected(stream: StreamContract, streams: tuple[StreamContract, ...]) -> S
 
 
 def _is_unused(stream: StreamContract) -> bool:
-    """Whether its tables are for raw messages and no contract keeps any: what nothing leads to does not exist."""
-    return all(table.sources == ("kept",) and not table.fed_by for table in stream.tables)
+    """Whether its tables are for streams of a kind, and there is none of it: what nothing leads to does not exist."""
+    return all(table.sources in (("kept",), ("consented",)) and not table.fed_by for table in stream.tables)
 
 
 def _connected_table(
@@ -608,6 +618,8 @@ def _connected_table(
         return replace(table, fed_by=tuple(other.name for other in streams if other.topic))
     if table.sources == ("kept",):
         return replace(table, fed_by=tuple(other.name for other in streams if other.topic and other.keep_raw))
+    if table.sources == ("consented",):
+        return replace(table, fed_by=tuple(other.name for other in streams if other.topic and other.consented))
     if table.sources == ("acts",):
         return table
     tables = {other.name: other for owner in streams for other in owner.tables}

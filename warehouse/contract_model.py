@@ -31,6 +31,8 @@ LATENCY_CLASSES = {
     "analytical": "hours",
 }
 PURPOSES = ("care", "operations", "payment", "research", "marketing")
+CONSENTED_PURPOSES = frozenset({"research", "marketing"})
+"""Purposes that rest on a patient's consent; the others rest on law."""
 STATUSES = ("draft", "active", "deprecated")
 ACCESS = ("produce", "consume", "query")
 CLASSIFICATIONS = ("identifying", "pseudonymous", "sensitive", "internal", "public")
@@ -292,6 +294,13 @@ class StreamContract:
     message: tuple[Column, ...]
     tables: tuple[TableContract, ...]
     file: str
+
+    @property
+    def consented(self) -> tuple[str, ...]:
+        """The categories of consent of which a patient must have given one for a row to be kept at all; empty where the
+        data serves a purpose that rests on law too, or is about nobody."""
+        rests_on_consent = bool(self.purposes) and CONSENTED_PURPOSES.issuperset(self.purposes)
+        return self.purposes if rests_on_consent and self.subject else ()
 
     def field(self, name: str) -> Column:
         """The message column of that row name."""

@@ -37,18 +37,29 @@ def ranges_appended(
 
 def poison_within(session: duckdb.DuckDBPyConnection, rejects: Head, topic_id: str) -> dict[int, frozenset[int]]:
     """Partition -> offsets of the messages of a topic that ended the process and were set aside."""
-    rows = session.execute(
-        """SELECT kafka_partition, list(kafka_offset) FROM iceberg_scan(?)
-           WHERE topic_id = ? AND stage = 'read' AND reason = 'poison' GROUP BY ALL""",
-        [rejects.metadata_location, topic_id],
-    ).fetchall()
-    return {partition: frozenset(offsets) for partition, offsets in rows}
+    return _offsets(session, rejects, topic_id, "stage = 'read' AND reason = 'poison'")
+
+
+def offsets_within(session: duckdb.DuckDBPyConnection, head: Head, topic_id: str) -> dict[int, frozenset[int]]:
+    """Partition -> offsets of all that a table has of a topic."""
+    return _offsets(session, head, topic_id, "true")
 
 
 def rows_on_days(session: duckdb.DuckDBPyConnection, head: Head, column: str, days: Sequence[date]) -> int:
     """How many rows a table has on `days`."""
     statement = f"SELECT count(*) FROM iceberg_scan(?) WHERE {on_days(f'{chr(34)}{column}{chr(34)}', days)}"
     return session.execute(statement, [head.metadata_location]).fetchall()[0][0]
+
+
+def _offsets(
+    session: duckdb.DuckDBPyConnection, head: Head, topic_id: str, condition: str
+) -> dict[int, frozenset[int]]:
+    rows = session.execute(
+        f"""SELECT kafka_partition, list(kafka_offset) FROM iceberg_scan(?)
+            WHERE topic_id = ? AND {condition} GROUP BY ALL""",
+        [head.metadata_location, topic_id],
+    ).fetchall()
+    return {partition: frozenset(offsets) for partition, offsets in rows}
 
 
 def _ranges(session: duckdb.DuckDBPyConnection, head: Head, topic_id: str, condition: str) -> Ranges:

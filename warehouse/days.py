@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from warehouse.erasure.states import DELETED, INTENDED
 from warehouse.offsets import Vector
 from warehouse.release import positions
 
@@ -55,6 +57,15 @@ SELECT topic_id, kafka_partition,
        count(*) AS found,
        (max(next_offset) - min(kafka_offset) - count(*))::BIGINT AS unaccounted
 FROM below GROUP BY ALL ORDER BY ALL
+"""
+
+
+ERASED = """
+SELECT coalesce(sum(greatest(intended, deleted)), 0)::BIGINT FROM (
+    SELECT coalesce(max(found) FILTER (step = $intended), 0) AS intended,
+           coalesce(sum(found) FILTER (step = $deleted), 0) AS deleted
+    FROM iceberg_scan($at) WHERE "at" >= $since AND list_contains($stores, store) GROUP BY batch, store
+)
 """
 
 
@@ -145,6 +156,26 @@ def positions_accounted(
     found = " UNION ALL ".join(_positions_from(head) for head in heads)
     connection.register("reached", positions(vector))
     return connection.execute(ACCOUNTED.replace("$found", found), {"since": since}).to_arrow_table()
+
+
+def less_erased(accounted: pa.Table, erased: int) -> pa.Table:
+    """`positions_accounted` where erasures took out so many rows: what is missing is theirs if it is no more than that.
+
+    Receipts say how many rows of a table went, not which positions: those would be a trace of the person. So a loss no
+    larger than what was erased from the table since is not seen here.
+    """
+    missing = accounted["unaccounted"]
+    if accounted.num_rows == 0 or pc.min(missing).as_py() < 0 or pc.sum(missing).as_py() > erased:
+        return accounted
+    even = pa.array([0] * accounted.num_rows, missing.type)
+    return accounted.set_column(accounted.column_names.index("unaccounted"), "unaccounted", even)
+
+
+def rows_erased(connection: duckdb.DuckDBPyConnection, receipts: Head, tables: Iterable[str], since: datetime) -> int:
+    """How many rows erasures took out of these tables from `since` on, by the head of `erasure_receipts`. What was
+    intended counts where a run was killed before it told what it had done."""
+    bound = {"at": receipts.metadata_location, "since": since, "stores": [f"table:{name}" for name in tables]}
+    return connection.execute(ERASED, bound | {"intended": INTENDED, "deleted": DELETED}).fetchall()[0][0]
 
 
 def _positions_from(head: Head) -> str:

@@ -7,7 +7,7 @@ Does not hold: the attempts (commit.py), the requests (table_session.py), the wr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
 import pyarrow as pa
@@ -105,8 +105,14 @@ class Ingest:
         return self._staged[1]
 
 
+Erased = Callable[[Iterable[str]], set[str]]
+"""Those of the tokens whose people were erased."""
+TOKEN = "subject_token"
+
+
 class Derived:
-    """Rows computed from other tables, appended or put in the place of days."""
+    """Rows computed from other tables, appended or put in the place of days; none of people who were erased while they
+    were computed."""
 
     def __init__(
         self,
@@ -115,23 +121,43 @@ class Derived:
         rows: pa.Table,
         sources: Mapping[str, int],
         replaced: frozenset[date] | None,
+        erased: Erased | None = None,
     ) -> None:
-        self._session, self._rows = session, rows
+        self._session, self._rows, self._erased = session, rows, erased
         self._days = None if replaced is None else frozenset(map(day_number, replaced))
-        self._said = {SOURCES: json.dumps(dict(sources), sort_keys=True), ROWS: str(rows.num_rows), WRITER: writer}
+        self._said = {SOURCES: json.dumps(dict(sources), sort_keys=True), WRITER: writer}
         self._staged: StagedFiles | None = None
+        self._is_offered = False
 
     def plan(self, head: Head) -> Draft | None:
         """The change as it is to be made on this head."""
         if self._days is not None and not head.table.spec().fields:
             raise ValueError(f"table {self._session.name} has no days to replace: it is not partitioned")
-        if self._staged is None or not self._staged.fits(head.table):
-            self._staged = self._session.stage(head.table, self._rows)
+        while self._left_out(head) or self._staged is None or not self._staged.fits(head.table):
+            self._staged, self._is_offered = self._session.stage(head.table, self._rows), False
         if self._days is not None and any(file.partition[0] not in self._days for file in self._staged.files):
             raise ValueError(f"table {self._session.name}: rows of another day than those they are to replace")
         text = said_in_line(head.metadata, OFFSETS)
         leaving = None if self._days is None else Leaving(self._days)
-        return Draft({**self._said, **({OFFSETS: text} if text else {})}, self._staged.files, leaving)
+        self._is_offered = True
+        said = {**self._said, ROWS: str(self._rows.num_rows), **({OFFSETS: text} if text else {})}
+        return Draft(said, self._staged.files, leaving)
+
+    def _left_out(self, head: Head) -> bool:
+        """Whether rows had to go because their people are on the list of the erased by now. It is asked before staging,
+        so that nothing of them reaches the store, and after it, which is the last moment before the commit."""
+        if self._erased is None or TOKEN not in self._rows.column_names:
+            return False
+        tokens = self._rows[TOKEN].cast(pa.string())
+        gone = self._erased(token for token in pc.unique(tokens).to_pylist() if token is not None)
+        if not gone:
+            return False
+        theirs = pc.is_in(tokens, pa.array(sorted(gone), pa.string()))
+        self._rows = self._rows.filter(pc.invert(theirs))
+        staged, self._staged = self._staged, None
+        if staged is not None and not self._is_offered:  # what was offered may be in the table, for all we know
+            store_of(head.table).delete_many([file.file_path for file in staged.files])
+        return True
 
 
 class Rewrite:

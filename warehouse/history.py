@@ -18,6 +18,15 @@ import pyarrow as pa
 
 from warehouse.analytics import Analytics
 
+_NO_IDENTITIES = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("kafka_partition", pa.int32()),
+        ("kafka_offset", pa.int64()),
+        ("kafka_time", pa.timestamp("us", "UTC")),
+    ]
+)
+
 
 def identities_below(
     analytics: Analytics, table: str, key: str, topic_id: str, starts: Mapping[int, int], most: int
@@ -26,6 +35,8 @@ def identities_below(
 
     Bounded by offsets, of which the data files keep ranges: files that hold older positions only are not opened.
     """
+    if not any(starts.values()):
+        return _NO_IDENTITIES.empty_table()
     each = max(1, most // max(1, len(starts)))
     where = _between(starts, {p: max(0, offset - each) for p, offset in starts.items()})
     return analytics.query(
@@ -49,24 +60,22 @@ def readings_below(
 
     Of the patients in `alerted` (subject tokens) all readings from `lookback` before their newest one; of the others
     the newest of each code; new and old by effective time. Patients whose newest reading is more than `silence` older
-    than the newest of all are left out: a rule that meets such a patient again starts anew. One partition is asked for
-    at a time, by aggregates and joins: windows over all of it would not fit the session's memory.
+    than the newest of all are left out: a rule that meets such a patient again starts anew. Asked for by aggregates and
+    joins: windows over all of it would not fit the session's memory.
     """
     newest = analytics.query(
         f"SELECT max({_EFFECTIVE}) AS newest FROM vitals WHERE topic_id = $topic_id AND ({_between(starts)})",
         parameters={"topic_id": topic_id},
     ).table["newest"][0]
     oldest = newest.as_py() - silence - lookback if newest.is_valid else None
+    where = _READINGS.format(place=f"({_between(starts)})")
     given = {"topic_id": topic_id, "codes": list(codes), "oldest": oldest}
-    parts = [
-        analytics.query(sql.format(where=_READINGS.format(place=_between({partition: start}))), parameters=parameters)
-        for partition, start in starts.items()
-        for sql, parameters in (
-            (_NEWEST_OF_EACH_CODE, given),
-            (_ALL_OF_THE_ALERTED, {**given, "alerted": list(alerted), "lookback": lookback.total_seconds()}),
+    rows = analytics.query(_NEWEST_OF_EACH_CODE.format(where=where), parameters=given).table
+    if alerted:
+        given |= {"alerted": list(alerted), "lookback": lookback.total_seconds()}
+        rows = pa.concat_tables(
+            [rows, analytics.query(_ALL_OF_THE_ALERTED.format(where=where), parameters=given).table]
         )
-    ]
-    rows = pa.concat_tables([part.table for part in parts]) if parts else pa.table({})
     by_position = rows.group_by(["kafka_partition", "kafka_offset"], use_threads=False)
     first = by_position.aggregate([(name, "first") for name in rows.column_names if name not in _POSITION])
     plain = first.rename_columns([name.removesuffix("_first") for name in first.column_names])
@@ -112,17 +121,6 @@ def last_alerts_below(analytics: Analytics, table: str, topic_id: str, starts: M
     ).table
 
 
-def alert_ids_from(analytics: Analytics, table: str, topic_id: str, starts: Mapping[int, int]) -> list[str]:
-    """Ids of the alerts whose triggering reading lies at or above `starts`: they will be decided again."""
-    partitions = ", ".join(str(int(partition)) for partition in starts) or "NULL"
-    answer = analytics.query(
-        f"SELECT alert_id FROM {table} WHERE source_topic_id = $topic_id AND source_partition IN ({partitions}) "
-        f"AND NOT ({_between(starts, prefix='source')})",
-        parameters={"topic_id": topic_id},
-    )
-    return answer.table["alert_id"].to_pylist()
-
-
 def _between(ends: Mapping[int, int], starts: Mapping[int, int] | None = None, prefix: str = "kafka") -> str:
     """An SQL condition on positions; numbers only, so nothing can be smuggled in."""
     parts = [
@@ -132,3 +130,145 @@ def _between(ends: Mapping[int, int], starts: Mapping[int, int] | None = None, p
         for p, end in sorted(ends.items())
     ]
     return " OR ".join(parts) or "false"
+
+
+def alerts_from(analytics: Analytics, table: str, watched: Mapping[str, Mapping[int, int]]) -> pa.Table:
+    """The alerts whose triggering row lies at or above a position (topic id -> partition -> offset), all columns: they
+    will be decided again."""
+    parts = [
+        f"(source_topic_id = $topic_{nth} AND source_partition IN ({', '.join(str(int(p)) for p in starts) or 'NULL'}) "
+        f"AND NOT ({_between(starts, prefix='source')}))"
+        for nth, starts in enumerate(watched.values())
+    ]
+    return analytics.query(
+        f"SELECT * FROM {table} WHERE {' OR '.join(parts) or 'false'}",
+        parameters={f"topic_{nth}": topic_id for nth, topic_id in enumerate(watched)},
+    ).table
+
+
+def alerts_with_evidence(
+    analytics: Analytics, table: str, topic_id: str, starts: Mapping[int, int], lookback: timedelta
+) -> pa.Table:
+    """The alerts that tell what they were reckoned from, and what takes alerts back, whose rows lie below `starts`: of
+    each subject those from `lookback` before the newest such one, by their effective time."""
+    return analytics.query(
+        f"SELECT * FROM {table} WHERE source_topic_id = $topic_id AND ({_between(starts, prefix='source')}) "
+        "AND (evidence IS NOT NULL OR retracts IS NOT NULL) "
+        "QUALIFY effective_at > max(effective_at) OVER (PARTITION BY subject_token) - to_seconds($lookback)",
+        parameters={"topic_id": topic_id, "lookback": lookback.total_seconds()},
+    ).table
+
+
+def results_below(
+    analytics: Analytics,
+    topic_id: str,
+    starts: Mapping[int, int],
+    codes: Sequence[str],
+    alerted: Sequence[str],
+    orders: int,
+    lookback: timedelta,
+    silence: timedelta,
+) -> pa.Table:
+    """Versions of laboratory results of `codes` below `starts`, each partition's in order of position: of each patient
+    and code those of the `orders` orders with the newest specimens, and of the patients in `alerted` all whose
+    specimens were taken from `lookback` before the newest. What is more than `silence` older than the newest of all is
+    left out."""
+    where = f"topic_id = $topic_id AND ({_between(starts)})"
+    oldest = _oldest(analytics, "labs", "collected_at", where, topic_id, silence)
+    return analytics.query(
+        "WITH results AS (SELECT subject_token, event_id, order_id, code, numeric_value, status, quality_flag, "
+        "collected_at, reported_at, kafka_partition, kafka_offset, kafka_time, "
+        "least(collected_at, kafka_time) AS effective, "
+        "max(least(collected_at, kafka_time)) OVER (PARTITION BY subject_token, code, order_id) AS of_order, "
+        "max(least(collected_at, kafka_time)) OVER (PARTITION BY subject_token) AS newest "
+        f"FROM labs WHERE {where} AND subject_token IS NOT NULL AND list_contains($codes, code) "
+        "AND collected_at >= $oldest) "
+        "SELECT * EXCLUDE (effective, of_order, newest) FROM results "
+        "QUALIFY dense_rank() OVER (PARTITION BY subject_token, code ORDER BY of_order DESC, order_id) <= $orders "
+        "OR (list_contains($alerted, subject_token) AND effective >= newest - to_seconds($lookback)) "
+        "ORDER BY kafka_partition, kafka_offset",
+        parameters={
+            "topic_id": topic_id, "codes": list(codes), "alerted": list(alerted), "orders": orders, "oldest": oldest,
+            "lookback": lookback.total_seconds(),
+        },
+    ).table  # fmt: skip
+
+
+def samples_below(
+    analytics: Analytics, topic_id: str, starts: Mapping[int, int], code: str, lookback: timedelta, silence: timedelta
+) -> pa.Table:
+    """Unflagged readings of one code of `wearables` below `starts`, each partition's in order of position: of each
+    patient those from `lookback` before the newest, by effective time."""
+    where = f"topic_id = $topic_id AND ({_between(starts)}) AND code = $code"
+    oldest = _oldest(analytics, "wearables", "event_time", where, topic_id, silence, code=code)
+    return analytics.query(
+        "SELECT subject_token, code, numeric_value, quality_flag, event_time, kafka_partition, kafka_offset, "
+        f"kafka_time FROM wearables WHERE {where} AND subject_token IS NOT NULL AND quality_flag IS NULL "
+        f"AND event_time >= $oldest "
+        f"QUALIFY {_EFFECTIVE} >= max({_EFFECTIVE}) OVER (PARTITION BY subject_token) - to_seconds($lookback) "
+        "ORDER BY kafka_partition, kafka_offset",
+        parameters={"topic_id": topic_id, "code": code, "oldest": oldest, "lookback": lookback.total_seconds()},
+    ).table
+
+
+def medication_below(analytics: Analytics, topic_id: str, starts: Mapping[int, int], codes: Sequence[str]) -> pa.Table:
+    """What was said last of each of these drugs below `starts`: administered or stopped, all rows of the newest
+    effective millisecond of each patient and drug."""
+    return analytics.query(
+        "SELECT subject_token, code, action, dose, unit, event_time, kafka_partition, kafka_offset, kafka_time "
+        f"FROM medication_events WHERE topic_id = $topic_id AND ({_between(starts)}) AND subject_token IS NOT NULL "
+        "AND list_contains($codes, code) AND action IN ('administered', 'stopped') "
+        f"QUALIFY date_trunc('millisecond', {_EFFECTIVE}) = "
+        f"max(date_trunc('millisecond', {_EFFECTIVE})) OVER (PARTITION BY subject_token, code) "
+        "ORDER BY kafka_partition, kafka_offset",
+        parameters={"topic_id": topic_id, "codes": list(codes)},
+    ).table
+
+
+def windows_below(
+    analytics: Analytics,
+    topic_id: str,
+    starts: Mapping[int, int],
+    rate: str,
+    pressure: str,
+    window_ms: int,
+    windows: int,
+) -> pa.Table:
+    """Sums over windows of `window_ms` of two codes of `vitals` below `starts`: of each patient the last `windows`
+    before the newest, where that lies no more than twice as many before the newest reading of all.
+
+    Columns `subject_token`, `window` (effective milliseconds // window_ms), `rates`, `rate_sum`, `rate_squares`,
+    `pressures`, `pressure_sum`: numbers and sums of whole tenths, halves up.
+    """
+    where = f"topic_id = $topic_id AND ({_between(starts)})"
+    back = timedelta(milliseconds=2 * window_ms * windows)
+    oldest = _oldest(analytics, "vitals", _EFFECTIVE, where, topic_id, back)
+    return analytics.query(
+        "WITH readings AS (SELECT subject_token, code, "
+        f"(epoch_ms({_EFFECTIVE}) // $window_ms)::BIGINT AS window_nr, "
+        "floor(numeric_value * 10 + 0.5)::BIGINT AS tenths "
+        f"FROM vitals WHERE {where} AND code IN ($rate, $pressure) AND subject_token IS NOT NULL "
+        "AND quality_flag IS NULL AND numeric_value IS NOT NULL AND event_time >= $oldest "
+        f"AND {_EFFECTIVE} >= $oldest) "
+        'SELECT subject_token, window_nr AS "window", count(*) FILTER (code = $rate)::BIGINT AS rates, '
+        "coalesce(sum(tenths) FILTER (code = $rate), 0)::BIGINT AS rate_sum, "
+        "coalesce(sum(tenths * tenths) FILTER (code = $rate), 0)::BIGINT AS rate_squares, "
+        "count(*) FILTER (code = $pressure)::BIGINT AS pressures, "
+        "coalesce(sum(tenths) FILTER (code = $pressure), 0)::BIGINT AS pressure_sum "
+        "FROM readings GROUP BY subject_token, window_nr "
+        "QUALIFY window_nr > max(window_nr) OVER (PARTITION BY subject_token) - $windows",
+        parameters={
+            "topic_id": topic_id, "oldest": oldest, "window_ms": window_ms, "rate": rate, "pressure": pressure,
+            "windows": windows,
+        },
+    ).table  # fmt: skip
+
+
+def _oldest(
+    analytics: Analytics, table: str, time: str, where: str, topic_id: str, back: timedelta, **parameters: str
+) -> object:
+    """The moment `back` before the newest of the table; None where it has none."""
+    newest = analytics.query(
+        f"SELECT max({time}) AS newest FROM {table} WHERE {where}", parameters={"topic_id": topic_id, **parameters}
+    ).table["newest"][0]
+    return newest.as_py() - back if newest.is_valid else None

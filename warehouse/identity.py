@@ -53,22 +53,75 @@ def key_fingerprint(key: bytes) -> str:
     return hmac.digest(key, b"wardstream token key", "sha256").hex()[:16]
 
 
+class Epochs(Protocol):
+    """Who was erased, as the tokenizer asks for it."""
+
+    def changes(self) -> int:
+        """Another number after each change; asked for every batch, so it must not wait."""
+        ...
+
+    def epoch_of(self, token: str) -> int | None:
+        """The epoch in which whoever had this token returned; None: they were erased and have not; 0: never erased."""
+        ...
+
+    def returned_ms(self, token: str) -> int:
+        """The append instant (ms since 1970, UTC) from which a message of whoever had this token counts again; of those
+        who returned."""
+        ...
+
+
+class NobodyErased:
+    """For those who speak of no real person, or have asked already."""
+
+    def changes(self) -> int:
+        return 0
+
+    def epoch_of(self, token: str) -> int | None:
+        return FIRST_EPOCH
+
+    def returned_ms(self, token: str) -> int:
+        raise KeyError("nobody was erased, so nobody returned")
+
+
 class Tokenizer:
     """Tokens of one identifier system, remembered in memory for the identifiers seen of late."""
 
-    def __init__(self, key: bytes, system: str) -> None:
+    def __init__(self, key: bytes, system: str, epochs: Epochs | None = None) -> None:
         self._key = key
         self._system = system
-        self._known: dict[str, str] = {}
+        self._epochs = epochs or NobodyErased()
+        self._changes = self._epochs.changes()
+        self._known: dict[str, str | None] = {}
+        self._returned_ms: dict[str, int] = {}
 
-    def tokens(self, identifiers: Iterable[str]) -> list[str]:
-        """The token of each identifier, in order. Meant for the distinct values of a batch."""
-        if len(self._known) > _CACHED_TOKENS:
+    def tokens(self, identifiers: Iterable[str]) -> list[str | None]:
+        """The token of each identifier, in order; None for somebody who was erased, whose messages are refused. Meant
+        for the distinct values of a batch."""
+        if len(self._known) > _CACHED_TOKENS or self._changes != self._epochs.changes():
+            self._changes = self._epochs.changes()
             self._known.clear()
-        return [self._known.get(identifier) or self._first_time(identifier) for identifier in identifiers]
+            self._returned_ms.clear()
+        return [
+            self._known[identifier] if identifier in self._known else self._first_time(identifier)
+            for identifier in identifiers
+        ]
 
-    def _first_time(self, identifier: str) -> str:
-        token = self._known[identifier] = subject_token(self._key, self._system, identifier)
+    def returned_ms(self, identifiers: Iterable[str]) -> dict[str, int]:
+        """Those of the identifiers, of whom `tokens` was just asked, who were erased and came back, with the append
+        instant (ms since 1970, UTC) from which they count again: an older message is refused whoever reads it."""
+        if not self._returned_ms:
+            return {}
+        return {each: self._returned_ms[each] for each in identifiers if each in self._returned_ms}
+
+    def _first_time(self, identifier: str) -> str | None:
+        token = subject_token(self._key, self._system, identifier)
+        while (epoch := self._epochs.epoch_of(token)) != FIRST_EPOCH:
+            if epoch is None:
+                self._known[identifier] = None
+                return None
+            self._returned_ms[identifier] = self._epochs.returned_ms(token)
+            token = subject_token(self._key, self._system, identifier, epoch)
+        self._known[identifier] = token
         return token
 
 

@@ -15,21 +15,28 @@ import duckdb
 from warehouse.settings import Settings
 
 THREADS = 2
-MEMORY = "1GB"
+DoesNotFit = duckdb.OutOfMemoryException
+"""What a session raises whose memory an answer needs more of."""
 EXTENSIONS = ("avro", "httpfs", "iceberg")  # in this order: each needs those before it
+
+REMEMBERED = ("parquet_metadata_cache", "httpfs_connection_caching")
+"""Between questions of a session: footers of files, which are never written again, and connections to the store."""
 
 
 def open_session(settings: Settings) -> duckdb.DuckDBPyConnection:
     """An in-memory session that can read the warehouse's folder, the cold one where there is one, and nothing else; its
     settings locked."""
     offline = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    bounds = {"threads": THREADS, "memory_limit": MEMORY, "temp_directory": ""}  # no spill: it would be a copy on disk
+    # No spill: it would be a copy on disk.
+    bounds = {"threads": THREADS, "memory_limit": f"{settings.sql_memory_bytes}B", "temp_directory": ""}
     session = duckdb.connect(":memory:", config={**offline, **bounds, "allow_persistent_secrets": "false"})
     for extension in EXTENSIONS:
         session.execute(f"LOAD {quoted(str(_extension_file(extension)))}")
     folders = [f"{each}/" for each in (settings.warehouse, settings.cold_warehouse) if each]
     for number, folder in enumerate(folders):
         session.execute(_secret(settings, f"lake_{number}", folder))
+    for remembered in REMEMBERED:
+        session.execute(f"SET GLOBAL {remembered} = true")
     session.execute("SET GLOBAL TimeZone = 'UTC'")
     session.execute("SET GLOBAL python_enable_replacements = false")
     session.execute(f"SET GLOBAL allowed_directories = [{', '.join(map(quoted, folders))}]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "sql"
@@ -56,7 +57,9 @@ def named_query(name: str, folder: Path = FOLDER) -> NamedQuery:
     """One kept question. Raises `UnknownQueryError`, which lists those there are."""
     queries = named_queries(folder)
     if name not in queries:
-        raise UnknownQueryError(f"there is no named query {name}; there are {', '.join(queries)}")
+        near = get_close_matches(name, queries, n=3)
+        meant = f"did you mean {' or '.join(near)}? There are" if near else "there are"
+        raise UnknownQueryError(f"there is no named query {name}; {meant} {', '.join(queries)}")
     return queries[name]
 
 

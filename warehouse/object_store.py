@@ -12,21 +12,42 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pyarrow as pa
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
+from warehouse.settings import Settings
+
 UNBUFFERED = 0
+ANSWER_SECONDS = 3.0
 DELETED_AT_ONCE = 1_000
 """As many keys as S3 takes in one request."""
 
 
 class StoreUnavailableError(Exception):
     """Store or catalog did not answer, or not in time. Nothing is lost: the same call may be made again."""
+
+
+def require_answer(settings: Settings) -> None:
+    """Raises `StoreUnavailableError` where the store does not answer a plain request: said within seconds, where a
+    library that reads on would try for minutes. Whatever it answers, it is there."""
+    if not settings.warehouse.startswith("s3:"):
+        return
+    try:
+        urlopen(settings.s3_endpoint, timeout=ANSWER_SECONDS).close()
+    except HTTPError:
+        pass
+    except (OSError, HTTPException) as error:
+        raise StoreUnavailableError(
+            f"the store at {settings.s3_endpoint} does not answer ({type(error).__name__})"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +129,37 @@ class SinglePutFileIO(PyArrowFileIO):
         for bucket, objects in by_bucket.items():
             for start in range(0, len(objects), DELETED_AT_ONCE):
                 self._delete(bucket, objects[start : start + DELETED_AT_ONCE])
+
+    def leftovers(self, prefix: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """What a bucket keeps under `prefix` beside its objects: (location, version id) of versions that are not the
+        newest and of delete markers, and (location, upload id) of uploads that nobody ended. Raises as `listed`."""
+        scheme, bucket, path = self.parse_location(prefix, self.properties)
+        if scheme != "s3":
+            return [], []
+        key, client = path.removeprefix(f"{bucket}/"), self._client()
+        versions, uploads = [], []
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+            old = [each for each in page.get("Versions", ()) if not each["IsLatest"]]
+            versions += [(f"s3://{bucket}/{e['Key']}", e["VersionId"]) for e in (*old, *page.get("DeleteMarkers", ()))]
+        for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key):
+            uploads += [(f"s3://{bucket}/{e['Key']}", e["UploadId"]) for e in page.get("Uploads", ())]
+        return versions, uploads
+
+    def clear(self, versions: list[tuple[str, str]], uploads: list[tuple[str, str]]) -> None:
+        """Delete versions and end uploads, as `leftovers` gives them. Raises as `delete_many`."""
+        if not versions and not uploads:
+            return
+        client = self._client()
+        for location, version in versions:
+            bucket, key = self._bucket_and_key(location)
+            client.delete_object(Bucket=bucket, Key=key, VersionId=version)
+        for location, upload in uploads:
+            bucket, key = self._bucket_and_key(location)
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+    def _bucket_and_key(self, location: str) -> tuple[str, str]:
+        _, bucket, path = self.parse_location(location, self.properties)
+        return bucket, path.removeprefix(f"{bucket}/")
 
     def _delete(self, bucket: str, objects: list[dict[str, str]]) -> None:
         # Arrow's own delete asks first, deletes one by one, and leaves a folder marker behind each.

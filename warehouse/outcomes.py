@@ -19,8 +19,13 @@ Stretch = Mapping[int, tuple[int, int]]
 """partition -> [start, end) of offsets"""
 
 
+_POSITION = [("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())]
+
+
 def rows_within(analytics: Analytics, table: str, topic_id: str, stretch: Stretch) -> pa.Table:
     """The positions of the rows that a table has there: kafka_partition, kafka_offset."""
+    if _is_empty(stretch):
+        return pa.schema(_POSITION).empty_table()
     return analytics.query(
         f"SELECT kafka_partition, kafka_offset FROM {table} WHERE topic_id = $topic_id AND ({_within(stretch)})",
         parameters={"topic_id": topic_id},
@@ -29,11 +34,18 @@ def rows_within(analytics: Analytics, table: str, topic_id: str, stretch: Stretc
 
 def duplicates_within(analytics: Analytics, topic_id: str, stretch: Stretch) -> pa.Table:
     """What the duplicates' log has there: kafka_partition, kafka_offset, first_offset."""
+    if _is_empty(stretch):
+        return pa.schema([*_POSITION, ("first_offset", pa.int64())]).empty_table()
     return analytics.query(
         "SELECT kafka_partition, kafka_offset, first_offset FROM duplicates "
         f"WHERE topic_id = $topic_id AND ({_within(stretch)})",
         parameters={"topic_id": topic_id},
     ).table
+
+
+def _is_empty(stretch: Stretch) -> bool:
+    """Whether the tables are as far as each other, as after an orderly end: nothing is to be asked then."""
+    return all(start >= end for start, end in stretch.values())
 
 
 def _within(stretch: Stretch) -> str:

@@ -9,12 +9,14 @@ A query reads its sources by their tables' names, and `the_day` for the day's bo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import duckdb
 import pyarrow as pa
 
+from warehouse.consent.filters import REGISTRY_TABLE, decisions_sql
 from warehouse.contract import TableContract
 from warehouse.days import Head, day_bounds
 from warehouse.lake_session import quoted
@@ -196,6 +198,23 @@ FROM labs_current JOIN told USING (subject_token, order_id, code)
 ORDER BY subject_token, code, collected_at, order_id
 """
 
+# `consented` is what `open_consent` makes of the registry: a person's stretches do not overlap, so no reading is
+# counted twice.
+RESEARCH_COHORT = """
+SELECT subject_token, the_day.first AS day,
+       count(*) AS readings,
+       count(DISTINCT epoch_us(event_time) // 3600000000) AS hours,
+       count(DISTINCT code) AS codes,
+       min(event_time) AS first_at,
+       max(event_time) AS last_at,
+       min(consented.first_at) AS consented_at,
+       the_registry.asked_at
+FROM vitals JOIN consented USING (subject_token) CROSS JOIN the_day CROSS JOIN the_registry
+WHERE event_time >= consented.first_at AND event_time < consented.past_at
+GROUP BY subject_token, the_day.first, the_registry.asked_at
+ORDER BY subject_token
+"""
+
 QUERIES = {
     "vitals_by_minute": VITALS_BY_MINUTE,
     "vitals_by_hour": VITALS_BY_HOUR,
@@ -260,6 +279,35 @@ def _released_day(source: Source, day: date) -> str:
 
 def _scan(head: Head) -> str:
     return f"iceberg_scan({quoted(head.metadata_location)})"
+
+
+TOLD = """
+SELECT subject_token, hour_start, arg_max(model_version, scored_at) AS model_version,
+       arg_max(score, scored_at) AS score, arg_max(risk, scored_at) AS risk,
+       arg_max(is_alerting, scored_at) AS is_alerting
+FROM scores WHERE subject_token IS NOT NULL GROUP BY ALL ORDER BY ALL
+"""
+
+
+def told_scores(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Of each patient and hour of the open day the score that was made last."""
+    return connection.execute(TOLD).to_arrow_table()
+
+
+def open_consent(
+    connection: duckdb.DuckDBPyConnection, category: str, stream: str, streams: Collection[str], now: datetime
+) -> None:
+    """Make `consented` in the session of an open day, from its view of the registry: the stretches of time that people
+    who consent now have consented to; and `the_registry`, which says that it was asked `now` (with a zone)."""
+    select = decisions_sql(REGISTRY_TABLE, category, stream, streams, now)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE consented AS {select}")
+    asked = pa.table({"asked_at": pa.array([now], pa.timestamp("us", "UTC"))})
+    connection.register("the_registry", asked)
+
+
+def research_cohort(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The rows of `research_cohort` on the open day, after `open_consent`."""
+    return connection.execute(RESEARCH_COHORT).to_arrow_table()
 
 
 def rolled_up(connection: duckdb.DuckDBPyConnection, table: str) -> pa.Table:

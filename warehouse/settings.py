@@ -40,13 +40,16 @@ class SettingError(ValueError):
 class Settings:
     """Everything a process of Wardstream needs to know about its surroundings.
 
-    `contracts` is a folder of the site's own contracts, beside those of the house. Paths are absolute. Times are
-    seconds, sizes bytes. An `embedded_*` flag is true where the product starts that part itself (nothing was configured
-    for it).
+    `contracts` is a folder of the site's own contracts, beside those of the house, `rules` one of its rule packs.
+    `intensive_care`: ward or pattern -> `medical`, `surgical` or nothing; empty: wards are known by usual names. Paths
+    are absolute. Times are seconds, sizes bytes. An `embedded_*` flag is true where the product starts that part itself
+    (nothing was configured for it).
     """
 
     home: Path
     contracts: Path | None
+    rules: Path
+    intensive_care: Mapping[str, str]
     cache: Path
     port_base: int
     kafka_bootstrap: str
@@ -63,6 +66,7 @@ class Settings:
     cold_warehouse: str
     cold_storage_class: str
     upkeep_wait_seconds: float
+    erasure_deadline_days: int
     retention: str
     prices: Mapping[str, str]
     catalog_uri: str = field(repr=False)
@@ -77,6 +81,7 @@ class Settings:
     commit_seconds: float
     commit_rows: int
     lake_queue_bytes: int
+    sql_memory_bytes: int
     embedded_kafka: bool
     embedded_s3: bool
     embedded_catalog: bool
@@ -93,6 +98,8 @@ class Settings:
         return cls(
             home=home,
             contracts=read.optional_path("WARDSTREAM_CONTRACTS"),
+            rules=read.path("WARDSTREAM_RULES", home / "rules"),
+            intensive_care=_intensive_care(read),
             cache=read.path("WARDSTREAM_CACHE", Path.home() / ".cache" / "wardstream"),
             port_base=port_base,
             kafka_bootstrap=bootstrap or f"127.0.0.1:{port_base + 92}",
@@ -109,6 +116,7 @@ class Settings:
             cold_warehouse=_cold(read),
             cold_storage_class=read.choice("WARDSTREAM_COLD_STORAGE_CLASS", "", READABLE_CLASSES),
             upkeep_wait_seconds=read.number("WARDSTREAM_UPKEEP_WAIT_SECONDS", 3600.0, least=60.0),
+            erasure_deadline_days=read.integer("WARDSTREAM_ERASURE_DEADLINE_DAYS", 28, least=1, most=92),
             retention=read.choice("WARDSTREAM_RETENTION", "plan", ("plan", "move", "apply")),
             prices=read.pairs("WARDSTREAM_PRICES"),
             catalog_uri=catalog_uri or f"sqlite:///{home / 'catalog' / 'catalog.sqlite'}",
@@ -123,6 +131,7 @@ class Settings:
             commit_seconds=read.number("WARDSTREAM_COMMIT_SECONDS", 2.0, least=0.05),
             commit_rows=read.integer("WARDSTREAM_COMMIT_ROWS", 500_000, least=1),
             lake_queue_bytes=read.integer("WARDSTREAM_LAKE_QUEUE_BYTES", 256 << 20, least=1 << 20),
+            sql_memory_bytes=read.integer("WARDSTREAM_SQL_MEMORY_BYTES", 4 << 30, least=64 << 20),
             embedded_kafka=not bootstrap,
             embedded_s3=not endpoint,
             embedded_catalog=not catalog_uri,
@@ -135,6 +144,22 @@ class Settings:
     def kafka(self, **options: Any) -> dict[str, Any]:
         """librdkafka configuration of a client: the site's options (TLS, SASL …) under the caller's."""
         return {"bootstrap.servers": self.kafka_bootstrap, **self.kafka_options, **options}
+
+
+def _intensive_care(read: _Reader) -> dict[str, str]:
+    """Ward or pattern -> the kind of intensive care, in the order given; empty where nothing is."""
+    name = "WARDSTREAM_INTENSIVE_CARE"
+    given = [part.strip() for part in read.text(name, "").split(",")]
+    wards = {}
+    for part in filter(None, given):
+        ward, _, kind = (each.strip() for each in part.partition("="))
+        if not ward or ward in wards or kind not in ("", "medical", "surgical") or part.endswith("="):
+            raise SettingError(
+                f"{name} must be wards parted by commas, each once, each WARD, WARD=medical or WARD=surgical, e.g. "
+                "INT-*,CHIR-INT=surgical; mend or unset it (see .env.example)"
+            )
+        wards[ward] = kind
+    return wards
 
 
 def _cold(read: _Reader) -> str:

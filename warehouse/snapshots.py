@@ -7,9 +7,11 @@ Does not hold: the decision to commit, retries, or any reading of rows.
 from __future__ import annotations
 
 import io as memory
+import sys
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -204,19 +206,41 @@ def line_of(metadata: TableMetadata) -> Iterator[Snapshot]:
         snapshot = by_id.get(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id is not None else None
 
 
-Entries = dict[str, list[ManifestEntry]]
-"""Live entries of manifests by location; a manifest never changes."""
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Manifests that an attempt wrote in the place of others. They bear the id of its snapshot."""
+
+    sources: frozenset[str]
+    leaving: Leaving | None
+    schema_id: int
+    manifests: tuple[ManifestFile, ...]
+    snapshot_id: int
 
 
-def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int, known: Entries | None = None) -> Prepared:
+@dataclass(slots=True)
+class Earlier:
+    """What earlier attempts of one change read and wrote. A change to manifests of thousands of files that began anew
+    each time would be overtaken each time by whoever commits a few.
+
+    Attributes:
+        entries: live entries of manifests by location; a manifest never changes.
+        rewritten: what the last attempt wrote, to be named by the next under the same snapshot id. None unless that
+            attempt is not in the table for certain: two snapshots of one id must not be under way at once.
+    """
+
+    entries: dict[str, list[ManifestEntry]] = field(default_factory=dict)
+    rewritten: Rewritten | None = None
+
+
+def prepare(head: Head, draft: Draft, io: SinglePutFileIO, now_ms: int, earlier: Earlier | None = None) -> Prepared:
     """Write manifest and manifest list of a snapshot on this head: one PUT each. Raises OSError if the store refuses,
     `FilesChangedError` if a file that is to leave by name is not there.
 
     `now_ms`: milliseconds since 1970 UTC. A table's time never runs backwards, whatever the clock does: other engines
-    refuse metadata whose snapshots do. `known`: what earlier attempts read; what this one reads is added.
+    refuse metadata whose snapshots do. `earlier`: what attempts before read and wrote; this one's is added.
     """
     metadata = head.metadata
-    writing = _Writing(head, io, metadata.new_snapshot_id(), {} if known is None else known)
+    writing = _Writing(head, io, metadata.new_snapshot_id(), Earlier() if earlier is None else earlier)
     kept, removed = writing.without(draft.leaving)
     manifests = writing.clustered(kept) if draft.clustered else writing.merged(kept)
     manifests = [*writing.manifest_of(draft.added, draft.sequence), *manifests]
@@ -305,8 +329,8 @@ class AssertSameRefs(ValidatableTableRequirement):
 class _Writing:
     """The writing of one snapshot: names, format and the store."""
 
-    def __init__(self, head: Head, io: SinglePutFileIO, snapshot_id: int, known: Entries) -> None:
-        self._table, self._manifests, self._io, self._known = head.table, head.manifests, io, known
+    def __init__(self, head: Head, io: SinglePutFileIO, snapshot_id: int, earlier: Earlier) -> None:
+        self._table, self._manifests, self._io, self._earlier = head.table, head.manifests, io, earlier
         self._name = uuid.uuid4()
         self._written = 0
         self.snapshot_id = snapshot_id
@@ -323,6 +347,7 @@ class _Writing:
         if leaving is None:
             return list(self._manifests), []
         kept: list[ManifestFile] = []
+        touched: list[ManifestFile] = []
         staying: list[ManifestEntry] = []
         gone: list[ManifestEntry] = []
         for manifest, entries in self._with_entries(leaving):
@@ -330,13 +355,30 @@ class _Writing:
             if not taken:
                 kept.append(manifest)
                 continue
+            touched.append(manifest)
             gone += taken
             staying += [entry for entry in entries if not leaving.takes(entry.data_file)]
         if leaving.paths is not None and len(gone) != len(leaving.paths):
             raise FilesChangedError(f"{len(leaving.paths) - len(gone)} of {len(leaving.paths)} files left meanwhile")
         if gone:
-            kept.append(self._manifest(self._table.metadata.default_spec_id, existing=staying, deleted=gone))
+            spec_id = self._table.metadata.default_spec_id
+            kept += self._in_place_of(
+                touched, leaving, lambda: [self._manifest(spec_id, existing=staying, deleted=gone)]
+            )
         return kept, [entry.data_file for entry in gone]
+
+    def _in_place_of(
+        self, sources: Iterable[ManifestFile], leaving: Leaving | None, write: Callable[[], list[ManifestFile]]
+    ) -> list[ManifestFile]:
+        """What an earlier attempt wrote in the place of the same manifests, or else what is written now."""
+        wanted = frozenset(each.manifest_path for each in sources), leaving, self._table.metadata.current_schema_id
+        before = self._earlier.rewritten
+        if before is not None and (before.sources, before.leaving, before.schema_id) == wanted:
+            self.snapshot_id = before.snapshot_id
+        else:
+            before = self._earlier.rewritten = Rewritten(*wanted, tuple(write()), self.snapshot_id)
+        # Deep copies: whoever names a manifest writes its sequence number into it, pyiceberg into a shallow one too.
+        return [deepcopy(manifest) for manifest in before.manifests]
 
     def merged(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         """The manifests, many small ones written as one: a list that grew by one each commit would soon cost more than
@@ -353,14 +395,25 @@ class _Writing:
 
     def clustered(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         """Entries of data files by day, in manifests of at most `CLUSTERED_FILES`; manifests that are as large already,
-        and those of other kinds or specs, as they are."""
+        and those of other kinds or specs, as they are. None says any more what left."""
         spec_id = self._table.metadata.default_spec_id
-        ours = [manifest for manifest in manifests if self._mergeable(manifest, CLUSTERED_FILES)]
+        ours = [
+            manifest
+            for manifest in manifests
+            if self._mergeable(manifest, sys.maxsize if manifest.deleted_files_count else CLUSTERED_FILES)
+        ]
+        before = self._earlier.rewritten
+        if before is not None and before.sources <= {manifest.manifest_path for manifest in ours}:
+            # What came since waits for the next time: else each attempt would begin anew.
+            ours = [manifest for manifest in ours if manifest.manifest_path in before.sources]
+        written = self._in_place_of(ours, None, lambda: self._by_day(ours, spec_id))
+        return [*(manifest for manifest in manifests if manifest not in ours), *written]
+
+    def _by_day(self, ours: list[ManifestFile], spec_id: int) -> list[ManifestFile]:
         reads = ExecutorFactory.get_or_create().map(self._entries, ours)
         entries = sorted((entry for read in reads for entry in read), key=lambda e: _day_of(e.data_file) or 0)
         pieces = [entries[start : start + CLUSTERED_FILES] for start in range(0, len(entries), CLUSTERED_FILES)]
-        written = [self._manifest(spec_id, existing=piece) for piece in pieces]
-        return [*(manifest for manifest in manifests if manifest not in ours), *written]
+        return [self._manifest(spec_id, existing=piece) for piece in pieces]
 
     def _mergeable(self, manifest: ManifestFile, size: int) -> bool:
         """A data manifest of the current spec with fewer than `size` files, written before this snapshot."""
@@ -398,9 +451,10 @@ class _Writing:
         yield from ((manifest, read.get(manifest.manifest_path, [])) for manifest in self._manifests)
 
     def _entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
-        if manifest.manifest_path not in self._known:
-            self._known[manifest.manifest_path] = entries_of(manifest, self._io)
-        return self._known[manifest.manifest_path]
+        known = self._earlier.entries
+        if manifest.manifest_path not in known:
+            known[manifest.manifest_path] = entries_of(manifest, self._io)
+        return known[manifest.manifest_path]
 
     def _manifest(self, spec_id: int, **entries: list[ManifestEntry]) -> ManifestFile:
         output = _InMemory(self._location(f"{self._name}-m{self._written}.avro"))

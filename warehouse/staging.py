@@ -164,7 +164,7 @@ class _ParquetEncoder:
 
     def encode(self, rows: pa.Table, day: int | None) -> tuple[DataFile, pa.Buffer]:
         """One Parquet file and its manifest entry."""
-        sink = pa.BufferOutputStream()
+        rows, sink = _with_used_words(rows), pa.BufferOutputStream()
         with pq.ParquetWriter(
             sink,
             rows.schema,
@@ -239,3 +239,24 @@ def _same_in_parquet(have: pa.DataType, want: pa.DataType) -> bool:
         have = have.value_type
     both = {have, want}
     return have == want or both == {pa.string(), pa.large_string()} or both == {pa.binary(), pa.large_binary()}
+
+
+def _with_used_words(rows: pa.Table) -> pa.Table:
+    """The same, its dictionaries without words that no row has: a dictionary's page would keep them, and with them
+    somebody whose rows are of another day, were rejected, or are to be left out. Nobody who looks for rows finds that.
+    """
+    for at, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            rows = rows.set_column(at, field, _trimmed(rows.column(at).combine_chunks()))
+    return rows
+
+
+def _trimmed(words: pa.DictionaryArray) -> pa.DictionaryArray:
+    absent = words.indices.is_null().to_numpy(zero_copy_only=False) if words.null_count else None
+    places = pc.fill_null(words.indices, 0).to_numpy(zero_copy_only=False)
+    used = np.zeros(len(words.dictionary), bool)
+    used[places if absent is None else places[~absent]] = True
+    if used.all():
+        return words
+    moved = (np.cumsum(used) - 1).astype(places.dtype)[places]
+    return pa.DictionaryArray.from_arrays(pa.array(moved, mask=absent), words.dictionary.filter(pa.array(used)))

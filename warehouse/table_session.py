@@ -25,7 +25,7 @@ from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
 from warehouse.snapshots import (
     TORN,
     Draft,
-    Entries,
+    Earlier,
     Head,
     Prepared,
     expirable,
@@ -37,6 +37,8 @@ from warehouse.snapshots import (
 from warehouse.staging import StagedFiles, stage
 
 SWEPT_FILES = 20
+SHARED_ATTEMPTS = 30
+"""So many attempts after another writer's commit look at the head first: on a remembered one they would be in vain."""
 TRANSIENT = (OSError, SQLAlchemyError, RESTError, RequestException)
 """What store and catalog raise when they are down or slow. Anything else that comes twice is a bug."""
 
@@ -63,6 +65,7 @@ class TableSession:
         self._catalog, self._identifier, self._clock = catalog, identifier, clock
         self._progress, self._kept_snapshots = progress, kept_snapshots
         self._head: Head | None = None
+        self._shared_for = 0
         self._uuid: uuid.UUID | None = None
         self._unlogged: list[str] = []
 
@@ -71,8 +74,20 @@ class TableSession:
         return ".".join(self._identifier)
 
     def head(self) -> Head:
-        """The head as an earlier call left it, remembered; or else a fresh one."""
-        return replace(self._head, remembered=True) if self._head else self.load()
+        """The head as an earlier call left it, remembered; or else, and as long as others write too, a fresh one."""
+        known = self._head
+        if known is not None and not self._shared_for:
+            return replace(known, remembered=True)
+        self._shared_for = max(0, self._shared_for - 1)
+        head = self.load()
+        if known is not None and known.metadata.current_snapshot_id != head.metadata.current_snapshot_id:
+            self._shared_for = SHARED_ATTEMPTS
+        return head
+
+    def overtaken(self) -> None:
+        """Another writer's commit came first."""
+        self._shared_for = SHARED_ATTEMPTS
+        self.forget()
 
     def forget(self) -> None:
         """Any doubt about the head: read it again next time."""
@@ -100,11 +115,11 @@ class TableSession:
         self._progress("stage")
         return stage(table, rows, store_of(table))
 
-    def prepare(self, head: Head, draft: Draft, known: Entries | None = None) -> Prepared:
-        """Put the snapshot's manifests into the store. `known`: as `snapshots.prepare` takes it."""
+    def prepare(self, head: Head, draft: Draft, earlier: Earlier | None = None) -> Prepared:
+        """Put the snapshot's manifests into the store. `earlier`: as `snapshots.prepare` takes it."""
         self._progress("manifest")
         now_ms = int(self._clock().timestamp() * 1000)
-        return prepare(head, draft, store_of(head.table), now_ms, known)
+        return prepare(head, draft, store_of(head.table), now_ms, earlier)
 
     def swap(self, head: Head, prepared: Prepared) -> Head:
         """Ask the catalog. On return the snapshot is the table's head; after `CommitFailedException` it is not and

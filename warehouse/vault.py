@@ -30,9 +30,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEY_BYTES = 32
 CACHE_SECONDS = 5.0
 BUSY_SECONDS = 5.0
+_LIST_BUSY_SECONDS = 0.05
 
 _TOKEN_KEY = "token-key"
-_PERSON, _DAY = "person:", "day:"
+LEDGER_KEY, SIGNING_KEY, LEARNERS_KEY = "ledger-key", "signing-key", "learners-key"
+"""Keys of the house that erasure needs: what marks an erased person, and what signs a certificate."""
+_PERSON, _DAY, _REQUEST = "person:", "day:", "request:"
 _IS_DESTROYED = "SELECT 1 FROM destroyed WHERE mark = ?"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
@@ -40,6 +43,10 @@ CREATE TABLE IF NOT EXISTS outer_keys (id INTEGER PRIMARY KEY, retired_at REAL);
 CREATE TABLE IF NOT EXISTS data_keys (owner TEXT PRIMARY KEY, outer_id INTEGER NOT NULL, wrapped BLOB NOT NULL)
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS destroyed (mark BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased (mark BLOB PRIMARY KEY, epoch INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS returned (mark BLOB PRIMARY KEY, since_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased_changes (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL);
+INSERT OR IGNORE INTO erased_changes VALUES (1, 0);
 """
 
 
@@ -77,19 +84,25 @@ class SqliteVault:
             with _only_one_opens(path):
                 self._master = self._files.master(may_create=not path.exists())
                 self._database = _connect(path)
+        # The list of the erased is asked on the way of alerts: it waits for no thread that writes, and hardly for a
+        # locked file.
+        self._list_lock = threading.Lock()
+        self._list = sqlite3.connect(path, timeout=_LIST_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             with self._transaction() as write:
                 if write.execute("INSERT OR IGNORE INTO outer_keys (id) VALUES (1)").rowcount:
                     self._files.outer(1, may_create=True)
             self._token_key = self._secret(_TOKEN_KEY)
         except BaseException:
+            self._list.close()
             self._database.close()
             raise
 
     def close(self) -> None:
         """Forget all keys and close the database."""
-        with self._lock:
+        with self._lock, self._list_lock:
             self._cache.clear()
+            self._list.close()
             self._database.close()
 
     def token_key(self) -> bytes:
@@ -124,6 +137,67 @@ class SqliteVault:
     def destroy_reject_key(self, day: date) -> None:
         """Destroy the key of the rejects of `day`, as `destroy` does a person's."""
         self._destroy(f"{_DAY}{day.isoformat()}")
+
+    def destroy_all(self, tokens: Iterable[str]) -> None:
+        """`destroy` for many at once: one transaction, one emptying of the log."""
+        self._destroy(*(f"{_PERSON}{token}" for token in tokens))
+
+    def standing(self, tokens: Iterable[str]) -> set[str]:
+        """Those of the tokens that have a data key now; none is made."""
+        return {owner.removeprefix(_PERSON) for owner in self._stored({f"{_PERSON}{token}" for token in tokens})}
+
+    def house_key(self, name: str) -> bytes:
+        """A key of the house (32 bytes), made on first use and the same for the vault's life."""
+        if name not in (LEDGER_KEY, SIGNING_KEY, LEARNERS_KEY):
+            raise ValueError("the house has no key of this name")
+        return self._secret(name)
+
+    def request_key(self, request: str) -> bytes | None:
+        """The key that an open request keeps its subject under; None once it was destroyed."""
+        return self.request_keys([request]).get(request)
+
+    def request_keys(self, requests: Iterable[str]) -> dict[str, bytes]:
+        """`request_key` of many at once; those whose key was destroyed are left out."""
+        keys = self._keys({f"{_REQUEST}{request}" for request in requests})
+        return {owner.removeprefix(_REQUEST): key for owner, key in keys.items()}
+
+    def destroy_request_keys(self, requests: Iterable[str]) -> None:
+        """Destroy the keys of requests that came to their end, as `destroy` does a person's."""
+        self._destroy(*(f"{_REQUEST}{request}" for request in requests))
+
+    def fence(self, marks: Iterable[bytes]) -> None:
+        """Put marks on the list of erased people, unless they are. Whoever reads the list refuses what is new of them
+        within seconds. One who has returned stays: they have another token since, whose mark is another one."""
+        with self._lock, self._transaction() as write:
+            write.executemany(
+                "INSERT OR IGNORE INTO erased VALUES (?, NULL)",
+                [(mark,) for mark in marks],
+            )
+            write.execute("UPDATE erased_changes SET number = number + 1")
+
+    def readmit(self, mark: bytes, epoch: int, since_ms: int) -> None:
+        """Let somebody who was erased return under a new epoch: what is appended from `since_ms` on (milliseconds since
+        1970, UTC) counts. Raises `VaultError` where the mark is not listed."""
+        with self._lock, self._transaction() as write:
+            if not write.execute("UPDATE erased SET epoch = ? WHERE mark = ?", (epoch, mark)).rowcount:
+                raise VaultError("nobody of this mark was erased")
+            write.execute("INSERT OR REPLACE INTO returned VALUES (?, ?)", (mark, since_ms))
+            write.execute("UPDATE erased_changes SET number = number + 1")
+
+    def erased_changes(self) -> int:
+        """A number that is another one after each change of the list of erased people."""
+        with self._list_lock, _answering():
+            return self._list.execute("SELECT number FROM erased_changes").fetchone()[0]
+
+    def erased(self) -> dict[bytes, int | None]:
+        """Marks of erased people; None: what comes of them is refused, a number: the epoch they returned in."""
+        with self._list_lock, _answering():
+            return dict(self._list.execute("SELECT mark, epoch FROM erased").fetchall())
+
+    def returned(self) -> dict[bytes, int]:
+        """Marks of erased people who came back -> the append instant (ms since 1970, UTC) they count from again."""
+        with self._list_lock, _answering():
+            return dict(self._list.execute("SELECT mark, since_ms FROM returned").fetchall())
 
     def rotate_outer_key(self, retired_at: float) -> None:
         """Wrap every data key in a new outer key and note when (seconds since 1970) the one before retired."""
@@ -176,12 +250,14 @@ class SqliteVault:
             write.executemany("INSERT OR IGNORE INTO data_keys VALUES (?, ?, ?)", fresh)
         return self._stored(owners - gone)
 
-    def _destroy(self, owner: str) -> None:
+    def _destroy(self, *owners: str) -> None:
         with self._lock:
-            self._cache.pop(owner, None)
+            for owner in owners:
+                self._cache.pop(owner, None)
             with self._transaction() as write:
-                write.execute("INSERT OR IGNORE INTO destroyed VALUES (?)", (self._mark(owner),))
-                write.execute("DELETE FROM data_keys WHERE owner = ?", (owner,))
+                marks = [(self._mark(owner),) for owner in owners]
+                write.executemany("INSERT OR IGNORE INTO destroyed VALUES (?)", marks)
+                write.executemany("DELETE FROM data_keys WHERE owner = ?", [(owner,) for owner in owners])
             self._empty_log()
 
     def _empty_log(self) -> None:

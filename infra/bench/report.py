@@ -76,8 +76,23 @@ def percentiles(values: np.ndarray, points: Sequence[float] = (50, 95, 99, 100))
     return dict(zip(names, np.percentile(values, points).tolist(), strict=True))
 
 
+def _ticks() -> tuple[int, int]:
+    """Of all processors since the machine began: (ticks, ticks that its host gave to others)."""
+    counts = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(counts), counts[7]
+
+
+_BEGAN = _ticks()
+
+
+def _stolen_percent() -> float:
+    """Of the processors' time since this was imported, what the machine's host gave to others."""
+    ticks, stolen = (now - then for now, then in zip(_ticks(), _BEGAN, strict=True))
+    return round(100 * stolen / max(1, ticks), 1)
+
+
 def machine() -> dict[str, Any]:
-    """Where this runs, and how busy it is by now (1, 5 and 15 minutes' load)."""
+    """Where this runs, how busy it is by now (1, 5 and 15 minutes' load), and how much of it was not there."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "processor": models[0].partition(":")[2].strip() if models else platform.machine(),
@@ -85,6 +100,7 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1),
         "kernel": platform.release(),
         "load": [round(part, 1) for part in os.getloadavg()],
+        "stolen_percent": _stolen_percent(),
     }
 
 

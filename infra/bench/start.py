@@ -63,7 +63,7 @@ def _first_alert() -> float:
     with tempfile.TemporaryDirectory(prefix="wardstream-bench-") as home:
         environment = {**os.environ, "WARDSTREAM_HOME": home}
         done = subprocess.run(
-            [WARDSTREAM, "demo", "--quiet"], capture_output=True, text=True, timeout=DEMO_S, cwd=ROOT, env=environment
+            [WARDSTREAM, "demo", "--json"], capture_output=True, text=True, timeout=DEMO_S, cwd=ROOT, env=environment
         )
     if done.returncode:
         raise ProcessError(f"the demonstration ended with code {done.returncode}\n{done.stderr[-2000:]}")

@@ -37,6 +37,7 @@ READER = (EMBEDDED_READER_KEY, "embedded-read-only")
 MEASURED = ("pipelines.stream", "infra.bench.bare", "infra.bench.watch", "infra.bench.send", "infra.bench.check")
 STREAM_START_S = 180.0
 DRAIN_S = 120.0
+TO_THE_END_S = 600.0
 
 VITALS = "device.vitals"
 ALERTS = "clinical.alerts"
@@ -178,6 +179,14 @@ class Deployment:
         if usage.exit_code:
             raise RuntimeError(f"the stream ended with code {usage.exit_code}\n{tail(stream.log)}")
         return usage
+
+    def run_to_the_end(self) -> None:
+        """Have all that the topics hold read, and score who waits; then read what that gave rise to. Raises
+        `RuntimeError` for a stream that does not end well."""
+        for _ in range(2):
+            stream = self.run("pipelines.stream", "--until-end")
+            if code := stream.wait(TO_THE_END_S).exit_code:
+                raise RuntimeError(f"the stream ended with code {code}\n{tail(stream.log)}")
 
     def status(self) -> dict[str, Any]:
         """What the stream says of itself; empty before its first word."""

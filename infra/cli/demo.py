@@ -15,10 +15,12 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from infra.demonstration.erasing import Erasing, Told
 from infra.demonstration.inspection import OWN_TABLES, Inspection, as_json
 from infra.demonstration.screen import Scene, Screen, Summary
 from infra.demonstration.ward import WardPlay
@@ -106,6 +108,7 @@ class _Demonstration:
         self._play = WardPlay(settings, seed)
         self._witness = AlertWitness(settings)
         self._missing: list[str] = []
+        self._is_erasing = False
 
     def run(self, keep: bool) -> int:
         try:
@@ -115,6 +118,7 @@ class _Demonstration:
             if keep:
                 self._keep()
         except _Interrupted:
+            self._tell_of_an_erasure()
             return INTERRUPTED
         finally:
             for thread in (self._play, self._witness):
@@ -201,17 +205,45 @@ class _Demonstration:
             rejects = inspection.rejects_by_reason()
         finally:
             inspection.close()
+        erased = self._erase()
         self._look()
         scene = replace(self._scene)
-        return Summary(scene, counts, rejects, verdicts, question, answer, self._missing, str(self._settings.home))
+        home = str(self._settings.home)
+        return Summary(scene, counts, rejects, verdicts, question, answer, self._missing, home, erased)
+
+    def _erase(self) -> Told:
+        """One of those who went home is erased, once everything has been counted: the one with the most alerts."""
+        alerts = Counter(alert.patient for alert in self._witness.alerts)
+        who = max(self._play.at_home, key=lambda patient: (alerts[patient], patient), default=None)
+        if who is None:
+            self._missing.append("a patient whose stay has ended, to be erased")
+            return Told()
+        self._scene.doing = "erasing one patient and verifying the certificate"
+        self._is_erasing = True
+        erased = Erasing(self._settings, self._tick).erase(who)
+        self._is_erasing = False
+        self._missing += erased.missing
+        return erased
+
+    def _tell_of_an_erasure(self) -> None:
+        """Who is half erased stays on the list: whoever stops the demonstration is told what ends it."""
+        if self._is_erasing:
+            typed = command(self._settings)
+            print(
+                f"The erasure of one patient was under way. `{typed} up` lets Dagster end it, "
+                f"`{typed} erase status` says how far it is.",
+                file=sys.stderr,
+            )
 
     def _judge(self, inspection: Inspection, days: list[date]) -> list[date]:
         """Have each day judged; those whose run failed."""
-        failed = []
-        for number, day in enumerate(days, start=1):
-            self._scene.doing = f"judging {day} ({number} of {len(days)}) by Great Expectations"
-            failed += [] if inspection.judge(day, self._tick) else [day]
-        return failed
+
+        def between(over: int) -> None:
+            number = min(over, len(days) - 1)
+            self._scene.doing = f"judging {days[number]} ({number + 1} of {len(days)}) by Great Expectations"
+            self._tick()
+
+        return inspection.judge(days, between) if days else []
 
     def _uncounted(self, counts: dict[str, int]) -> list[str]:
         """Messages that are nowhere, or in two places."""

@@ -46,12 +46,24 @@ app.add_typer(contracts_app, name="contracts")
 app.add_typer(rejects_app, name="rejects")
 catalog_app = _commands("Whether a catalog and its store can be trusted.")
 app.add_typer(catalog_app, name="catalog")
+consent_app = _commands("What patients allow beyond what rests on law, and why.")
+app.add_typer(consent_app, name="consent")
 upkeep_app = _commands("How well kept the tables are, and keeping them.")
 app.add_typer(upkeep_app, name="upkeep")
+rules_app = _commands("Which rules are in force, and whether a file can be used.")
+app.add_typer(rules_app, name="rules")
 retention_app = _commands("How long what is kept where, and what has left.")
 hold_app = _commands("Days that retention leaves as they are.")
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(retention_app, name="retention")
+erase_app = _commands("One patient erased everywhere, with proof.")
+app.add_typer(erase_app, name="erase")
+exports_app = _commands("Files with rows of people that left.")
+app.add_typer(exports_app, name="exports")
+sepsis_app = _commands("Train, judge and use a sepsis model.")
+app.add_typer(sepsis_app, name="sepsis")
+models_app = _commands("Which models there are, which of them scores, and why.")
+app.add_typer(models_app, name="models")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
@@ -199,19 +211,74 @@ def sql(
     ] = None,
     as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option(help="A file for the rows; its ending may name the format.")] = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="Only what serves care, operations, payment, research or marketing.")
+    ] = None,
+    recipient: Annotated[str, typer.Option(help="Who gets the file; kept on record with it.")] = "",
 ) -> None:
-    """Ask the lake: a statement, a kept question, or a shell."""
+    """Ask the lake: a statement, a kept question, or a shell.
+
+    For research and marketing only rows of those who consent, then and now.
+    """
     from infra.cli import sql as asking
 
     code = asking.sql(
-        settings(), statement, named=named, list_named=listed, as_of=as_of, format=form, as_json=as_json, output=output
+        settings(),
+        statement,
+        named=named,
+        list_named=listed,
+        as_of=as_of,
+        format=form,
+        as_json=as_json,
+        output=output,
+        purpose=purpose,
+        recipient=recipient,
     )
     raise typer.Exit(code)
 
 
+@consent_app.command("show")
+def consent_show(
+    token: Annotated[str | None, typer.Argument(help="The patient's token.")] = None,
+    patient: Annotated[str | None, typer.Option(help="The patient's identifier, instead of the token.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is in force for a patient, by category, and since when."""
+    from infra.cli import consent
+
+    raise typer.Exit(consent.show(settings(), token, patient, as_json=as_json))
+
+
+@consent_app.command("explain")
+def consent_explain(
+    token: Annotated[str | None, typer.Argument(help="The patient's token.")] = None,
+    patient: Annotated[str | None, typer.Option(help="The patient's identifier, instead of the token.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The same with its reason, the messages it rests on, and all that was ever said."""
+    from infra.cli import consent
+
+    raise typer.Exit(consent.show(settings(), token, patient, whole=True, as_json=as_json))
+
+
+@consent_app.command("send")
+def consent_send(
+    files: Annotated[list[Path], typer.Argument(help="FHIR R4 Consents: a resource, a Bundle, or one a line.")],
+    patient: Annotated[
+        str | None, typer.Option(help="Whose they are, where they name the patient otherwise than we do.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send what FHIR Consents say about research and marketing."""
+    from infra.cli import consent
+
+    raise typer.Exit(consent.send(settings(), files, patient=patient, dry_run=dry_run, as_json=as_json))
+
+
 @rejects_app.command("list")
 def rejects_list(
-    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this stream, or of a table's stream.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only for this reason, e.g. malformed_json.")] = None,
     since: Annotated[str | None, typer.Option(help="Only appended since then (ISO 8601; UTC without a zone).")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many positions to show, newest first.")] = 20,
@@ -231,7 +298,7 @@ def rejects_list(
 
 @rejects_app.command("show")
 def rejects_show(
-    stream: Annotated[str, typer.Argument(help="The stream, e.g. device.vitals.")],
+    stream: Annotated[str, typer.Argument(help="The stream, e.g. device.vitals, or the table it feeds.")],
     partition: Annotated[int, typer.Argument(help="Its partition.")],
     offset: Annotated[int, typer.Argument(help="Its offset.")],
     reveal: Annotated[bool, typer.Option("--reveal", help="Open the sealed message; needs --reason.")] = False,
@@ -248,7 +315,7 @@ def rejects_show(
 
 @rejects_app.command("replay")
 def rejects_replay(
-    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this stream, or of a table's stream.")] = None,
     rejected_for: Annotated[str | None, typer.Option(help="Only rejected for this, e.g. unknown_unit.")] = None,
     since: Annotated[str | None, typer.Option(help="Only appended since then (ISO 8601; UTC without a zone).")] = None,
     reason: Annotated[str | None, typer.Option(help="Why they are opened. Kept in the audit file.")] = None,
@@ -348,6 +415,28 @@ def _replay_check(
     return replay_check.check(
         settings(), table, chosen, source=read, swap=swap, reason=reason, dry_run=dry_run, as_json=as_json
     )
+
+
+@rules_app.command("list")
+def rules_list(as_json: AsJson = False) -> None:
+    """The rules in force now with their numbers, versions and wards, and the packs that come."""
+    from datetime import UTC
+
+    from infra.cli import rules
+
+    raise typer.Exit(rules.list_rules(settings(), datetime.now(UTC), as_json=as_json))
+
+
+@rules_app.command("check")
+def rules_check(
+    file: Annotated[Path, typer.Argument(help="A pack of rules, a YAML file.")], as_json: AsJson = False
+) -> None:
+    """Whether a file can be used as a pack, and what it would change."""
+    from datetime import UTC
+
+    from infra.cli import rules
+
+    raise typer.Exit(rules.check(file, datetime.now(UTC), as_json=as_json))
 
 
 @upkeep_app.command("status")
@@ -485,6 +574,195 @@ def retention_classes(as_json: AsJson = False) -> None:
     raise typer.Exit(retention.classes(settings(), as_json=as_json))
 
 
+@erase_app.command("request")
+def erase_request(
+    patient: Annotated[str, typer.Argument(help="The patient's identifier; - reads it from standard input.")],
+    reason: Annotated[
+        str, typer.Option(help="On what it rests. Names no patient; kept in the lists and the audit file.")
+    ],
+    category: Annotated[str | None, typer.Option(help="Only this category of use ends, e.g. research.")] = None,
+    verified: Annotated[bool, typer.Option("--verified", help="Who asked was verified already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a request to erase a patient.
+
+    Nothing is done until it is approved; with --verified the key goes at once, and `erase run` does the rest.
+    """
+    from infra.cli import erase
+
+    raise typer.Exit(erase.request(settings(), patient, reason, category=category, verified=verified, as_json=as_json))
+
+
+@erase_app.command("approve")
+def erase_approve(
+    request: Annotated[str, typer.Argument(help="The request.")],
+    reason: Annotated[str, typer.Option(help="How it was verified. Names no patient.")],
+    as_json: AsJson = False,
+) -> None:
+    """The key goes at once, the rest follows.
+
+    Whoever types this has made sure of who asks. There is no way back.
+    """
+    from infra.cli import erase
+
+    raise typer.Exit(erase.approve(settings(), request, reason, as_json=as_json))
+
+
+@erase_app.command("refuse")
+def erase_refuse(
+    request: Annotated[str, typer.Argument(help="The request.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient.")],
+    as_json: AsJson = False,
+) -> None:
+    """Do nothing about a request, and say why."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.refuse(settings(), request, reason, as_json=as_json))
+
+
+@erase_app.command("run")
+def erase_run(
+    requests: Annotated[list[str] | None, typer.Argument(help="Requests; all that are open if none is named.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Lead approved requests as far as they go. To be repeated at will, also after a kill."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.run(settings(), requests or (), dry_run=dry_run, as_json=as_json))
+
+
+@erase_app.command("plan")
+def erase_plan(
+    request: Annotated[str, typer.Argument(help="The request.")],
+    as_json: AsJson = False,
+) -> None:
+    """What there is of the patient, and the steps to come."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.plan(settings(), request, as_json=as_json))
+
+
+@erase_app.command("status")
+def erase_status(
+    request: Annotated[str | None, typer.Argument(help="One request; all if none is named.")] = None,
+    intake: Annotated[
+        bool, typer.Option("--intake", help="Take up first what came by patient.data.deletions.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Requests, their states and their ages."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.status(settings(), request, intake=intake, as_json=as_json))
+
+
+@erase_app.command("certificate")
+def erase_certificate(
+    request: Annotated[str, typer.Argument(help="The request.")],
+    output: Annotated[Path | None, typer.Option(help="Write it to this file.")] = None,
+) -> None:
+    """Show a certificate."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.certificate(settings(), request, output=output))
+
+
+@erase_app.command("verify")
+def erase_verify(
+    certificate: Annotated[str, typer.Argument(help="The request, or a certificate's file.")],
+    patient: Annotated[
+        str | None, typer.Option(help="Look for this patient's identifier and tokens too; - reads it.")
+    ] = None,
+    traces: Annotated[
+        Path | None, typer.Option(help="Look for traces that were recorded beforehand, a JSON file.")
+    ] = None,
+    public_key: Annotated[
+        str | None, typer.Option(help="The key that must have signed, where the vault is not in this home.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a certificate against the raw stores.
+
+    By a program that shares no code with the eraser. Exit code 2: something cannot be told from here; 3: it is so as
+    far as it can be told before Kafka has let go.
+    """
+    from infra.cli import erase
+
+    raise typer.Exit(
+        erase.verify(settings(), certificate, patient=patient, traces=traces, public=public_key, as_json=as_json)
+    )
+
+
+@erase_app.command("public-key")
+def erase_public_key() -> None:
+    """The key by which certificates of this house are known."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.public_key(settings()))
+
+
+@erase_app.command("coverage")
+def erase_coverage(as_json: AsJson = False) -> None:
+    """What holds people, and which store answers for it. Exit code 1 where none does."""
+    from infra.cli import erase
+
+    raise typer.Exit(erase.coverage(settings(), as_json=as_json))
+
+
+@erase_app.command("page")
+def erase_page(
+    output: Annotated[
+        Path | None, typer.Option(help="A file or folder; by default erasure/index.html in the home.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the privacy officer's page.
+
+    Open requests and their deadlines, stores, certificates, holds, consents taken back, coverage. It names nobody.
+    """
+    from infra.cli import erase
+
+    raise typer.Exit(erase.page(settings(), output=output, as_json=as_json))
+
+
+@erase_app.command("readmit")
+def erase_readmit(
+    patient: Annotated[str, typer.Argument(help="The patient's identifier; - reads it from standard input.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the audit file.")],
+) -> None:
+    """Take somebody again who was erased.
+
+    Under a new pseudonym, from which nothing leads back.
+    """
+    from infra.cli import erase
+
+    raise typer.Exit(erase.readmit(settings(), patient, reason))
+
+
+@exports_app.command("list")
+def exports_list(
+    is_open: Annotated[bool, typer.Option("--open", help="Only files that are still to be erased by hand.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Who took which rows where, and what an erasure asked of it."""
+    from infra.cli import exports
+
+    raise typer.Exit(exports.list_exports(settings(), is_open=is_open, as_json=as_json))
+
+
+@exports_app.command("confirm")
+def exports_confirm(
+    export: Annotated[str, typer.Argument(help="The file, as `wardstream exports list` names it.")],
+    reason: Annotated[str, typer.Option(help="How it is known. Names no patient; kept in the audit file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say that a file, and whatever was made of it, is erased."""
+    from infra.cli import exports
+
+    raise typer.Exit(exports.confirm(settings(), export, reason, as_json=as_json))
+
+
 @hold_app.command("place")
 def retention_hold_place(
     table: Annotated[str, typer.Argument(help="The table, or * for all.")],
@@ -518,6 +796,193 @@ def retention_hold_list(as_json: AsJson = False) -> None:
     from infra.cli import retention
 
     raise typer.Exit(retention.list_holds(settings(), as_json=as_json))
+
+
+@sepsis_app.command("train")
+def sepsis_train(
+    file: Annotated[Path, typer.Argument(help="Parquet file, or folder of .psv files, of stays with SepsisLabel.")],
+    model: Annotated[Path, typer.Option(help="Folder the model is written to.")],
+    folds_seed: Annotated[
+        int, typer.Option(min=0, help="Deals the stays into folds; the model does not hang on it.")
+    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of training.")] = 1,
+    source: Annotated[
+        str | None, typer.Option(help="What the page calls the data; without it the file's name.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Whose data it is and on which terms, for the page.")] = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a model, judge its recipe by nested cross-validation, and write it with its page."""
+    from infra.cli import sepsis
+
+    origin = {"source": source or file.name, "licence": licence}
+    raise typer.Exit(
+        sepsis.train(
+            file, model, folds_seed=folds_seed, threads=threads, origin=origin, dry_run=dry_run, as_json=as_json
+        )
+    )
+
+
+@sepsis_app.command("score")
+def sepsis_score(
+    folder: Annotated[Path, typer.Argument(help="Folder of .psv files, one a stay.")],
+    out: Annotated[Path, typer.Option(help="Folder of the prediction files.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a model; without it the built-in champion.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predictions of every hour, each from the hours up to it, in the files of the PhysioNet Challenge 2019."""
+    from infra.cli import sepsis
+
+    raise typer.Exit(sepsis.score(folder, model, out, dry_run=dry_run, as_json=as_json))
+
+
+@sepsis_app.command("card")
+def sepsis_card(
+    model: Annotated[Path | None, typer.Argument(help="Folder of a model; without it the built-in champion.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; without it card.html in the model's folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model's page: how good, how early, how loud, for whom, and what it must not be used for."""
+    from infra.cli import sepsis
+
+    raise typer.Exit(sepsis.card(model, out, as_json=as_json))
+
+
+@sepsis_app.command("drift")
+def sepsis_drift(
+    file: Annotated[
+        Path | None, typer.Argument(help="Parquet file of stays of late; columns ward and device where known.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="Parquet file of the stays a model was made with.")] = None,
+    lake: Annotated[bool, typer.Option("--lake", help="The stays of the lake, against the reigning model's.")] = False,
+    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up to this day, UTC; yesterday.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=366, help="Of stays that began in so many days.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="As was known then (ISO 8601); keeps nothing.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """What moved since a model was made, where, and what to mend. Exit code 1 where something did.
+
+    Either FILE and --reference, or --lake: then what is found is kept and has a page, as when Dagster looks each day.
+    """
+    from infra.cli import drift
+    from infra.cli.sql import moment
+
+    if lake:
+        if file or reference:
+            raise typer.BadParameter("--lake takes no files")
+        try:
+            known = moment(as_of) if as_of else None
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--as-of") from None
+        asked = day.date() if day else None
+        code = drift.of_lake(settings(), day=asked, days=days, as_of=known, dry_run=dry_run, as_json=as_json)
+        raise typer.Exit(code)
+    if file is None or reference is None or day or days or as_of:
+        raise typer.BadParameter("name FILE and --reference, or say --lake")
+    raise typer.Exit(drift.of_files(file, reference, as_json=as_json))
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """Every registered model, and the role it has now."""
+    from infra.cli import models
+
+    raise typer.Exit(models.list_models(settings(), as_json=as_json))
+
+
+@models_app.command("show")
+def models_show(
+    version: Annotated[str, typer.Argument(help="The model, or how its version begins.")], as_json: AsJson = False
+) -> None:
+    """What a model was made of and from, how it was judged, what was decided of it and why."""
+    from infra.cli import models
+
+    raise typer.Exit(models.show(settings(), version, as_json=as_json))
+
+
+@models_app.command("register")
+def models_register(
+    folder: Annotated[Path, typer.Argument(help="Folder of a model, as `sepsis train` writes it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put a model into the lake. To be repeated at will; it gets no role by that."""
+    from infra.cli import models
+
+    raise typer.Exit(models.register(settings(), folder, as_json=as_json))
+
+
+@models_app.command("promote")
+def models_promote(
+    version: Annotated[str, typer.Argument(help="The model, or how its version begins.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the register.")],
+    on: Annotated[Path | None, typer.Option(help="Parquet file of stays that neither model learned from.")] = None,
+    override: Annotated[bool, typer.Option("--override", help="Whatever the gate says; kept in the register.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model the champion, if the gate lets it. Exit code 1 where the champion stays.
+
+    Judged on the stays of --on, beside the champion. It holds from less than a minute ahead, without a restart.
+    """
+    from infra.cli import models
+
+    code = models.promote(settings(), version, reason, on=on, override=override, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@models_app.command("recalibrate")
+def models_recalibrate(
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the register.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the champion's risks to what came of this lake's stays (`alert.feedback`), if the gate lets it.
+
+    The same trees and threshold: alerts stay as they are, risks change. Needs 500 stays with an outcome that the
+    champion did not learn from. Exit code 1 where there are fewer, or where the risks are not better for certain.
+    """
+    from infra.cli import models
+
+    raise typer.Exit(models.recalibrate(settings(), reason, dry_run=dry_run, as_json=as_json))
+
+
+@models_app.command("shadow")
+def models_shadow(
+    version: Annotated[str, typer.Argument(help="The model, or how its version begins.")],
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the register.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a model score in silence: each hour the stream scored, in `shadow_scores`; nobody is alerted by it."""
+    from infra.cli import models
+
+    raise typer.Exit(models.give_role(settings(), version, "shadow", reason, as_json=as_json))
+
+
+@models_app.command("compare")
+def models_compare(
+    version: Annotated[str | None, typer.Argument(help="A shadow, or how its version begins; that of now.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the shadow said beside what was told: alert-hours of both, and what outcomes say. Writes its page."""
+    from infra.cli import models
+
+    raise typer.Exit(models.compare(settings(), version, as_json=as_json))
+
+
+@models_app.command("rollback")
+def models_rollback(
+    reason: Annotated[str, typer.Option(help="Why. Names no patient; kept in the register.")],
+    version: Annotated[str | None, typer.Argument(help="Only if this one is the champion; for scripts.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the champion before the present one back; the built-in one where there was none."""
+    from infra.cli import models
+
+    raise typer.Exit(models.rollback(settings(), reason, version=version, dry_run=dry_run, as_json=as_json))
 
 
 def main() -> None:

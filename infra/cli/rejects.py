@@ -73,7 +73,8 @@ def list_rejects(
 
     Returns the exit code.
     """
-    if wrong := unknown_stream(settings, stream):
+    stream, wrong = named_stream(settings, stream)
+    if wrong:
         return _tell(wrong, WRONG_USE)
     chosen = {"stream": stream, "reason": reason, "since": since}
     return outcome(settings, lambda: _list(settings, chosen, limit, as_json))
@@ -94,18 +95,22 @@ def show_reject(
     Where a topic was made anew and both of its lives have a reject there, the younger one is shown. Returns the exit
     code.
     """
-    if wrong := unknown_stream(settings, stream):
+    named, wrong = named_stream(settings, stream)
+    if wrong:
         return _tell(wrong, WRONG_USE)
-    position = {"stream": stream, "partition": partition, "offset": offset}
+    position = {"stream": named, "partition": partition, "offset": offset}
     return outcome(settings, lambda: _show(settings, position, reveal, (reason or "").strip(), as_json))
 
 
-def unknown_stream(settings: Settings, stream: str | None) -> str:
-    """What to say of a stream that no contract declares; empty for one that is."""
+def named_stream(settings: Settings, name: str | None) -> tuple[str | None, str]:
+    """(the stream, what to say where no contract declares it): by its own name, or by that of the table it feeds."""
     from warehouse.contract import load_contracts
 
-    known = [topic.stream for topic in load_contracts(own=settings.contracts).topics()]
-    return "" if stream is None or stream in known else f"no such stream; streams are {', '.join(known)}"
+    contracts = load_contracts(own=settings.contracts)
+    known = [topic.stream for topic in contracts.topics()]
+    by_table = {table.name: table.stream for table in contracts.tables() if table.stream in known}
+    stream = by_table.get(name, name) if name else name
+    return stream, "" if stream is None or stream in known else f"no such stream; streams are {', '.join(known)}"
 
 
 def outcome(settings: Settings, act: Callable[[], None]) -> int:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import sending
-from infra.cli.rejects import LEAST_REASON, WRONG_USE, NotShownError, outcome, unknown_stream
+from infra.cli.rejects import LEAST_REASON, WRONG_USE, NotShownError, named_stream, outcome
 from infra.cli.sending import NotReachableError, NotSentError, Send, Sent
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ WHERE ($stream IS NULL OR stream = $stream)
   AND ($reason IS NULL OR reason = $reason)
   AND ($since IS NULL OR kafka_time >= $since::TIMESTAMPTZ)
   AND ($reason IS NOT NULL OR NOT list_contains($unless_named, reason))
+  AND reason <> 'erased' -- of these nothing was kept that could be sent
 ORDER BY kafka_time, stream, kafka_partition, kafka_offset
 """
 OPENED, REPLAYED = "reject.replay", "reject.replayed"
@@ -55,7 +56,8 @@ def replay_rejects(
 ) -> int:
     """Send the chosen rejects again; with `dry_run` count them and open nothing. `why` goes on record before any is
     opened. Returns the exit code; `send` instead of the broker's is for tests."""
-    if wrong := unknown_stream(settings, stream):
+    stream, wrong = named_stream(settings, stream)
+    if wrong:
         print(f"wardstream rejects: {wrong}", file=sys.stderr)
         return WRONG_USE
     chosen = {"stream": stream, "reason": rejected_for, "since": since, "unless_named": list(UNLESS_NAMED)}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from infra.simulator.ward import Event
     from warehouse.settings import Settings
 
-MADE_HERE = ("clinical.alerts", "clinical.alerts.withheld")
+MADE_HERE = ("clinical.alerts", "clinical.alerts.withheld", "clinical.scores")
 """What the stream itself sends: an alert sent again would call people again."""
 PROGRESS_S = 2.0
 

@@ -53,13 +53,18 @@ _BARE = {"quit": ".quit", "exit": ".quit", "help": ".help"}
 @dataclass(slots=True)
 class View:
     """How answers are asked for and shown: the moment of knowledge (None: now), one of `FORMATS`, the clock, the file
-    that the next answer goes to (None: standard output), and the shell's lines of a statement that is still open."""
+    that the next answer goes to (None: standard output), the shell's lines of a statement that is still open, the
+    purpose that rows are asked for (None: none is named, nothing is left out), and who gets a file (empty: whoever
+    asks)."""
 
+    settings: Settings
     as_of: datetime | None = None
     format: str = "table"
     clock: Clock = field(default=_now)
     output: Path | None = None
     pending: str = ""
+    purpose: str | None = None
+    recipient: str = ""
 
 
 def sql(
@@ -72,12 +77,16 @@ def sql(
     format: str | None = None,
     as_json: bool = False,
     output: Path | None = None,
+    purpose: str | None = None,
+    recipient: str = "",
     clock: Clock = _now,
 ) -> int:
     """Answer one statement (`@name` is the kept question of that name), list the kept ones, or open the shell.
 
     `as_of` is ISO 8601; without a zone it is UTC. `format` is one of `FORMATS`, `as_json` short for `json`; where it
     is not given, the ending of `output` says it. `output` is a file that gets the rows once there are all of them.
+    `purpose` leaves only tables that serve it and, where it rests on consent, only rows of those who consent.
+    `recipient` is who gets the file, kept on record with it (`infra/cli/exports.py`).
     `clock` gives now, with a zone. Returns the exit code.
     """
     from warehouse.named_queries import named_queries
@@ -89,7 +98,7 @@ def sql(
         return _tell(f"wardstream sql: {wrong}", WRONG_USE)
     try:
         form = _known_format(format or ("json" if as_json else _format_of(output)))
-        view = View(_as_of(as_of), form, clock, output)
+        view = View(settings, _as_of(as_of), form, clock, output, purpose=_known_purpose(purpose), recipient=recipient)
     except ValueError as error:
         return _tell(f"wardstream sql: {error}", WRONG_USE)
     if list_named:
@@ -106,6 +115,11 @@ def _ask(settings: Settings, asked: str | None, view: View) -> int:
 
     with Analytics(settings) as analytics:
         return _shell(analytics, view) if asked is None else _answer(analytics, asked, view)
+
+
+def _ahead(view: View) -> str:
+    """A word about an instant that has not come: what is known now is answered."""
+    return "\n--as-of lies in the future: this is what is known now" if view.as_of and view.as_of > view.clock() else ""
 
 
 def _contradiction(statement: str | None, named: str | None, listed: bool, form: str | None, as_json: bool) -> str:
@@ -126,34 +140,50 @@ def _as_of(text: str | None) -> datetime | None:
         raise ValueError(f"--as-of: {error}") from None
 
 
+def _known_purpose(name: str | None) -> str | None:
+    from warehouse.contract_model import PURPOSES
+
+    if name is not None and name not in PURPOSES:
+        raise ValueError(f"--purpose is one of {', '.join(PURPOSES)}")
+    return name
+
+
 def _answer(analytics: Analytics, statement: str, view: View) -> int:
     """Run and print one statement; errors become a line and an exit code."""
     from warehouse.analytics import LakeUnavailable, StatementFailed
+    from warehouse.consent.filters import Purpose
     from warehouse.named_queries import UnknownQueryError
     from warehouse.statement_guard import StatementRefused
 
     try:
         text, parameters = _question(statement, view)
-        answer = analytics.query(text, as_of=view.as_of, parameters=parameters)
+        wanted = Purpose(view.purpose, view.clock()) if view.purpose else None
+        answer = analytics.query(text, as_of=view.as_of, parameters=parameters, purpose=wanted)
         content = FORMATS[view.format](answer)
+        noted = _recorded(analytics, answer, content, view) if view.output else ""
         written = _deliver(content, view)
     except StatementRefused as error:
         return _refuse(error, _pointer(statement, error.position))
-    except (StatementFailed, UnknownQueryError, BinaryToTerminalError, FileNotWrittenError) as error:
+    except (StatementFailed, UnknownQueryError, BinaryToTerminalError, FileNotWrittenError, NotRecordedError) as error:
         return _refuse(error)
     except LakeUnavailable as error:
         return _tell(f"wardstream sql: {error}", UNAVAILABLE)
     except KeyboardInterrupt:
         return _tell("interrupted", INTERRUPTED)
     if written is not None:
-        _tell(f"{_footer(answer)}\n{written}: {len(content):,} bytes, for its owner alone to read")
+        noted = f"; {noted}" if noted else ""
+        _tell(f"{_footer(answer, view)}\n{written}: {len(content):,} bytes, for its owner alone to read{noted}")
     elif view.format == "table":
-        _tell(_footer(answer) + _hint(answer, content.decode()))
+        _tell(_footer(answer, view) + _hint(answer, content.decode()) + _ahead(view))
     return ANSWERED
 
 
 class BinaryToTerminalError(ValueError):
     """Bytes of a file would go to a terminal."""
+
+
+class NotRecordedError(RuntimeError):
+    """A file with rows of people would leave without a record of it."""
 
 
 class FileNotWrittenError(RuntimeError):
@@ -169,6 +199,24 @@ def _question(statement: str, view: View) -> tuple[str, dict[str, datetime] | No
         return statement, None
     query = named_query(stripped.removeprefix("@").rstrip("; "))
     return query.sql, query.parameters(view.as_of or view.clock())
+
+
+def _recorded(analytics: Analytics, answer: Answer, content: bytes, view: View) -> str:
+    """What is told of the record of a file with people's rows, which stands before the file does."""
+    from infra.cli.exports import record
+    from warehouse.catalog import TableMismatchError
+    from warehouse.exports import ExportError
+    from warehouse.opened_lake import LakeUnreachableError
+    from warehouse.vault import VaultError, VaultUnavailableError
+
+    assert view.output is not None, "asked for files alone"
+    try:
+        return record(
+            view.settings, analytics, answer, view.output, content,
+            purpose=view.purpose, recipient=view.recipient, now=view.clock(),
+        )  # fmt: skip
+    except (ExportError, LakeUnreachableError, TableMismatchError, VaultError, VaultUnavailableError) as error:
+        raise NotRecordedError(f"{error}; no file is written without a record of it") from None
 
 
 def _deliver(content: bytes, view: View) -> Path | None:
@@ -203,10 +251,12 @@ def _write(content: bytes, binary: bool) -> None:
     sys.stdout.buffer.flush()
 
 
-def _footer(answer: Answer) -> str:
+def _footer(answer: Answer, view: View) -> str:
     rows = answer.table.num_rows
     read = ", ".join(f"{name} {snapshot or 'empty'}" for name, snapshot in answer.snapshots.items())
-    return f"{rows:,} {'row' if rows == 1 else 'rows'} in {answer.elapsed_s:.2f} s" + (f" · {read}" if read else "")
+    served = f" · for {view.purpose}" if view.purpose else ""
+    shown = f"{rows:,} {'row' if rows == 1 else 'rows'} in {answer.elapsed_s:.2f} s"
+    return shown + (f" · {read}" if read else "") + served
 
 
 def _hint(answer: Answer, shown: str) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import Any
 
 from infra.services.environment import environment_of
+from infra.simulator.hospital import STREAMS
 from warehouse.analytics import Analytics
 from warehouse.contract import TableContract, load_contracts
 from warehouse.named_queries import named_query
@@ -60,30 +61,32 @@ class Inspection:
         """The days of event time that `vitals` has."""
         return [row["day"] for row in self._rows("SELECT DISTINCT event_time::DATE AS day FROM vitals ORDER BY day")]
 
-    def judge(self, day: date, between: Callable[[], None]) -> bool:
-        """Have Dagster judge a day of every table that has rows of it, and derive what is made of them; whether that
-        run succeeded. `between` is called while waiting."""
+    def judge(self, days: Sequence[date], between: Callable[[int], None]) -> list[date]:
+        """Have Dagster judge these days of every table that has rows of them, and derive what is made of them; those
+        whose run did not succeed. `between` is called while waiting, with how many days are over."""
         home = self._settings.home
-        selection = " or ".join(f'key:"{key}"' for key in self._work_of(day))
-        arguments = ["asset", "materialize", "-m", "assets.definitions", "--select", selection]
         environment = {**os.environ, **environment_of(self._settings), "DAGSTER_HOME": str(home / "dagster")}
-        with (home / "run" / "demonstration-dagster.log").open("ab") as log:
+        work = [f"{day.isoformat()}={','.join(self._work_of(day))}" for day in days]
+        said = home / "run" / "demonstration-judged.jsonl"
+        with (home / "run" / "demonstration-dagster.log").open("ab") as log, said.open("wb") as stdout:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "dagster", *arguments, "--partition", day.isoformat()],
+                [sys.executable, "-P", "-m", "assets.judging", *work],
                 env={**environment, "DAGSTER_DISABLE_TELEMETRY": "1"},
                 cwd=home,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=stdout,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C is for us: we end it
             )
         try:
             while process.poll() is None:
-                between()
+                between(len(said.read_text().splitlines()))
         finally:
             process.kill()
             process.wait()
-        return process.returncode == 0
+        runs = [json.loads(line) for line in said.read_text().splitlines()]
+        succeeded = {run["day"] for run in runs if run["succeeded"]}
+        return [day for day in days if day.isoformat() not in succeeded]
 
     def _work_of(self, day: date) -> list[str]:
         """Asset keys of the gates of the tables that have rows of a day, and of all that is made of these."""
@@ -109,9 +112,14 @@ class Inspection:
         return [_day_verdict(day, list(rows)) for day, rows in groupby(newest, key=itemgetter("day"))]
 
     def counts(self) -> dict[str, int]:
-        """Rows of the tables a message can end in."""
-        tables = (*OWN_TABLES, "rejects", "duplicates", "alerts", "alerts_withheld")
-        return {table: self._rows(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in tables}
+        """Rows of the tables a message of the ward can end in, and of its alerts."""
+        played = f"WHERE stream IN ({', '.join(repr(stream) for stream in STREAMS)})"
+        questions = dict.fromkeys((*OWN_TABLES, "alerts", "alerts_withheld", "scores"), "")
+        questions |= dict.fromkeys(("rejects", "duplicates"), played)
+        return {
+            table: self._rows(f"SELECT count(*) AS n FROM {table} {where}")[0]["n"]
+            for table, where in questions.items()
+        }
 
     def rejects_by_reason(self) -> dict[str, int]:
         rows = self._rows("SELECT reason, count(*) AS n FROM rejects GROUP BY reason ORDER BY n DESC, reason")

@@ -17,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.answers import aligned
+from infra.demonstration.erasing import Told
 from infra.demonstration.inspection import OWN_TABLES, DayVerdict
 from infra.demonstration.witness import SeenAlert
+from pipelines.clinical.absences import PREFIX as ABSENCE
 
 COLUMNS = 80
 SHOWN_COLUMNS = ("rule", "severity", "level", "alerts", "patients")
@@ -61,6 +63,7 @@ class Summary:
     answer: list[dict]
     missing: list[str]
     home: str
+    erased: Told
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
@@ -78,16 +81,18 @@ class Summary:
                 {"day": v.day, "passed": v.passed, "tables": v.tables, "failed": v.failed, "rows": v.rows}
                 for v in self.verdicts
             ],
+            "erasure": self.erased.as_dict(),
             "dagster": self.scene.dagster_url,
             "elapsed_s": round(self.scene.elapsed_s, 1),
         }
 
 
 def latency(alerts: list[SeenAlert]) -> dict[str, float]:
-    """p50, p99 and most, milliseconds from the reading's append to the alert's."""
-    if not alerts:
+    """p50, p99 and most, milliseconds from the reading's append to the alert's. Of an absence it says nothing: that is
+    found by the clock, minutes after the last reading."""
+    values = np.array([alert.latency_ms for alert in alerts if not alert.rule.startswith(ABSENCE)])
+    if not len(values):
         return {}
-    values = np.array([alert.latency_ms for alert in alerts])
     return {
         "p50": float(np.percentile(values, 50)),
         "p99": float(np.percentile(values, 99)),
@@ -174,7 +179,7 @@ def _figures(scene: Scene) -> list[tuple[str, str]]:
     times = latency(scene.alerts)
     return [
         ("messages sent", f"{scene.sent:,}"),
-        ("messages read", f"{scene.read:,}"),
+        ("messages read, the stream's own too", f"{scene.read:,}"),
         ("rows committed", f"{scene.rows:,}"),
         ("rejects", f"{scene.rejects:,}"),
         ("duplicates dropped", f"{scene.duplicates:,}"),
@@ -192,7 +197,10 @@ def _summary(summary: Summary) -> list[str]:
     lines = ["What became of the ward"]
     for name, value in facts:
         lines += _wrapped(value, f"  {name:{width}}  ")
-    ending = "Every message is in exactly one place, every deterioration was alerted on."
+    ending = (
+        "Every message was in exactly one place, every deterioration was alerted on, and of the patient who was erased "
+        "nothing is left but what the certificate names."
+    )
     if summary.missing:
         ending = "Missing: " + "; ".join(summary.missing)
     answer = ["", *_wrapped(f"DuckDB: {summary.question}"), *_answer(summary), ""]
@@ -216,8 +224,36 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
             f"p50 {times['p50']:.0f} ms, p99 {times['p99']:.0f} ms, from the reading's arrival on Kafka to the alert's"
         )
         facts.append(("alert latency", told))
+    of_model = next((alert for alert in scene.alerts if alert.model and alert.reasons), None)
+    if of_model:
+        facts.append(("first alert of a model", f"{of_model.ward}: {'; '.join(of_model.reasons[:3])}"))
     facts.append(("first alert", f"{scene.first_alert_s:.0f} s after the start" if scene.first_alert_s else "none"))
-    return facts + [(f"quality gates {verdict.day}", _verdict(verdict)) for verdict in summary.verdicts]
+    facts += [(f"quality gates {verdict.day}", _verdict(verdict)) for verdict in summary.verdicts]
+    return facts + (_erasure(summary.erased) if summary.erased.stores else [])
+
+
+def _erasure(erased: Told) -> list[tuple[str, str]]:
+    """What was erased of the one, and that everybody else is as before."""
+    tables = {name.removeprefix("table:"): n for name, n in erased.stores.items() if name.startswith("table:")}
+    elsewhere = {name: n for name, n in erased.stores.items() if not name.startswith(("table:", "topic:"))}
+    same = sum(unchanged for _, unchanged in erased.others.values())
+    key = "its key destroyed" if erased.key_seconds is None else f"key destroyed after {erased.key_seconds:.1f} s"
+    facts = [
+        ("one patient erased", f"{sum(tables.values()):,} rows in {len(tables)} tables ({_reasons(tables)}); {key}"),
+        ("  and elsewhere", _reasons(elsewhere)),
+        ("  on Kafka", _on_kafka(erased)),
+        ("  everybody else", f"{sum(n for n, _ in erased.others.values()):,} rows, digests unchanged in {same} of "
+                             f"{len(erased.others)} tables"),
+        ("  certificate", f"{erased.request}: {erased.checks} checks by a program that shares no code with the eraser, "
+                          f"{erased.files:,} files searched for the patient; {erased.took_s:.0f} s in all"),
+    ]  # fmt: skip
+    return [*facts, ("  privacy officer's page", erased.page)] if erased.page else facts
+
+
+def _on_kafka(erased: Told) -> str:
+    if erased.kafka_until is None:
+        return "nothing is left"
+    return f"{erased.kafka_left:,} messages, gone by {erased.kafka_until:%Y-%m-%d %H:%M} UTC by the topics' retention"
 
 
 def _wrapped(text: str, head: str = "") -> list[str]:

@@ -21,7 +21,8 @@ STREAM = "clinical.alerts"
 
 
 class SeenAlert(NamedTuple):
-    """An alert as it stood on Kafka. Times are milliseconds since 1970 UTC; latency is append to append."""
+    """An alert as it stood on Kafka. Times are milliseconds since 1970 UTC; latency is append to append. `model`: name
+    and version, where a model spoke."""
 
     patient: str
     rule: str
@@ -30,6 +31,8 @@ class SeenAlert(NamedTuple):
     ward: str
     episode_start_ms: int
     latency_ms: float
+    model: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 class AlertWitness(threading.Thread):
@@ -72,6 +75,8 @@ def _seen(value: bytes, appended_ms: int) -> SeenAlert:
         ward=said["ward"],
         episode_start_ms=_milliseconds(said["episode_start"]),
         latency_ms=appended_ms - _milliseconds(said["times"]["appended"]),
+        model=said.get("model"),
+        reasons=tuple(said["reasons"]),
     )
 
 

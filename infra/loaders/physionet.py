@@ -1,6 +1,7 @@
 """PhysioNet/CinC Challenge 2019 stays, replayed as bedside vitals and laboratory results.
 
-Holds: the loader of `training_setA.parquet` and its mapping to LOINC and UCUM.
+Holds: the loader of `training_setA.parquet`. Its mapping to LOINC and UCUM is the sepsis model's
+(`pipelines/clinical/sepsis/variables.py`).
 Does not hold: the data (not ours to redistribute), demographics, or the sepsis label.
 
 Source: Reyna et al., Critical Care Medicine 48(2):210-217, 2020; data doi 10.13026/v64v-d857. A stay's rows are hours
@@ -32,49 +33,13 @@ from infra.loaders.loaded import (
     result,
 )
 from infra.simulator.ward import Event
+from pipelines.clinical.sepsis.variables import VARIABLES, VITAL
 
 COLUMNS = {
-    name: Item(VITALS, name, code, unit)
-    for name, code, unit in (
-        ("HR", "8867-4", "/min"),
-        ("O2Sat", "59408-5", "%"),
-        ("Temp", "8310-5", "Cel"),
-        ("SBP", "8480-6", "mm[Hg]"),
-        ("MAP", "8478-0", "mm[Hg]"),
-        ("DBP", "8462-4", "mm[Hg]"),
-        ("Resp", "9279-1", "/min"),
-        ("EtCO2", "19891-1", "mm[Hg]"),
+    variable.name: Item(
+        VITALS if variable.kind == VITAL else RESULTS, variable.name, variable.codes[0], variable.given_in
     )
-} | {
-    name: Item(RESULTS, name, code, unit)
-    for name, code, unit in (
-        ("BaseExcess", "11555-0", "mmol/L"),
-        ("HCO3", "1963-8", "mmol/L"),
-        ("FiO2", "3150-0", "1"),
-        ("pH", "2744-1", "[pH]"),
-        ("PaCO2", "2019-8", "mm[Hg]"),
-        ("SaO2", "2708-6", "%"),
-        ("AST", "1920-8", "[IU]/L"),
-        ("BUN", "3094-0", "mg/dL"),
-        ("Alkalinephos", "6768-6", "[IU]/L"),
-        ("Calcium", "17861-6", "mg/dL"),
-        ("Chloride", "2075-0", "mmol/L"),
-        ("Creatinine", "2160-0", "mg/dL"),
-        ("Bilirubin_direct", "1968-7", "mg/dL"),
-        ("Glucose", "2345-7", "mg/dL"),
-        ("Lactate", "2524-7", "mmol/L"),
-        ("Magnesium", "19123-9", "mg/dL"),
-        ("Phosphate", "2777-1", "mg/dL"),
-        ("Potassium", "2823-3", "mmol/L"),
-        ("Bilirubin_total", "1975-2", "mg/dL"),
-        ("TroponinI", "10839-9", "ng/mL"),
-        ("Hct", "4544-3", "%"),
-        ("Hgb", "718-7", "g/dL"),
-        ("PTT", "14979-9", "s"),
-        ("WBC", "6690-2", "10*3/uL"),
-        ("Fibrinogen", "3255-7", "mg/dL"),
-        ("Platelets", "777-3", "10*3/uL"),
-    )
+    for variable in VARIABLES
 }
 
 

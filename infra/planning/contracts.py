@@ -155,10 +155,10 @@ def _apply_topics(
 ) -> None:
     declared = _declared(settings, contracts)
     topics = Topics(settings)
+    if new := {change.topic: declared[change.topic] for change in changes if change.kind == "create"}:
+        topics.create(new)
     for name, group in _by(changes, lambda change: change.topic):
-        if group[0].kind == "create":
-            topics.create(name, declared[name])
-        else:
+        if name not in new:
             topics.configure(name, {change.key: change.after for change in group})
         for change in group:
             progress(_topic_line(change))

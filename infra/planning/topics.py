@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 
 from warehouse.contract import TopicContract
@@ -89,18 +90,20 @@ class Topics:
             for name in found
         }
 
-    def create(self, name: str, contract: TopicContract) -> bool:
-        """Create a topic, replicated over up to three brokers. False if somebody else was faster."""
-        brokers = len(self._listed().brokers)
-        topic = NewTopic(name, contract.partitions, min(REPLICAS, brokers), config=contract.config)
-        try:
-            self._admin.create_topics([topic], request_timeout=ANSWER_SECONDS)[name].result()
-        except KafkaException as failure:
-            if failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                return False
-            raise self._unreachable(failure) from None
-        self._await(name, contract.partitions)
-        return True
+    def create(self, topics: Mapping[str, TopicContract]) -> None:
+        """Create topics in one request, each replicated over up to three brokers. One that somebody else made meanwhile
+        is no error."""
+        replicas = min(REPLICAS, len(self._listed().brokers))
+        wanted = [NewTopic(name, topic.partitions, replicas, config=topic.config) for name, topic in topics.items()]
+        made: dict[str, int] = {}
+        for name, answer in self._admin.create_topics(wanted, request_timeout=ANSWER_SECONDS).items():
+            try:
+                answer.result()
+                made[name] = topics[name].partitions
+            except KafkaException as failure:
+                if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._unreachable(failure) from None
+        self._await(made)
 
     def configure(self, name: str, values: Mapping[str, str]) -> None:
         """Set some configuration entries; the others stay."""
@@ -114,17 +117,19 @@ class Topics:
         except KafkaException as failure:
             raise self._unreachable(failure) from None
 
-    def _await(self, name: str, partitions: int) -> None:
+    def _await(self, partitions: Mapping[str, int]) -> None:
         """Until every partition has a leader: the controller answers before the brokers know."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        while time.monotonic() < deadline:
-            topic = self._listed().topics.get(name)
-            if topic and len(topic.partitions) == partitions and all(p.leader >= 0 for p in topic.partitions.values()):
-                return
-            time.sleep(0.05)
-        raise BrokerUnreachableError(
-            f"Kafka at {self._address} made topic {name}, but it has no leaders yet; run again"
-        )
+        waiting = dict(partitions)
+        while waiting:
+            listed = self._listed().topics
+            waiting = {name: count for name, count in waiting.items() if not _is_led(listed.get(name), count)}
+            if waiting and time.monotonic() > deadline:
+                raise BrokerUnreachableError(
+                    f"Kafka at {self._address} made topic {min(waiting)}, but it has no leaders yet; run again"
+                )
+            if waiting:
+                time.sleep(0.05)
 
     def _listed(self) -> ClusterMetadata:
         try:
@@ -139,6 +144,13 @@ class Topics:
         return BrokerUnreachableError(
             f"Kafka at {self._address} answered {failure.args[0].name()}; mend that on the broker, or run again"
         )
+
+
+def _is_led(topic: TopicMetadata | None, partitions: int) -> bool:
+    """Whether the topic has so many partitions, each with a leader."""
+    if topic is None or len(topic.partitions) != partitions:
+        return False
+    return all(partition.leader >= 0 for partition in topic.partitions.values())
 
 
 def plan_topic(

@@ -18,6 +18,8 @@ from infra.services.processes import Program
 
 DEFINITIONS = "assets.definitions"
 RUNS_AT_ONCE = 1
+LOOKED_AT_EVERY_SECONDS = 30
+"""So long a run that was killed may hold back those behind it."""
 _PLAIN = ("--log-format", "json")
 """Dagster's other formats write colour codes, into files too."""
 
@@ -29,6 +31,13 @@ nux:
 concurrency:
   runs:
     max_concurrent_runs: {RUNS_AT_ONCE}
+run_launcher:
+  module: assets.run_launcher
+  class: WatchedRunLauncher
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: {LOOKED_AT_EVERY_SECONDS}
+  max_resume_run_attempts: 0
 """
 
 

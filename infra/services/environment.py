@@ -13,6 +13,10 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {
         "WARDSTREAM_HOME": str(settings.home),
         "WARDSTREAM_CONTRACTS": str(settings.contracts or ""),
+        "WARDSTREAM_RULES": str(settings.rules),
+        "WARDSTREAM_INTENSIVE_CARE": ",".join(
+            f"{ward}={kind}" if kind else ward for ward, kind in settings.intensive_care.items()
+        ),
         "WARDSTREAM_CACHE": str(settings.cache),
         "WARDSTREAM_PORT_BASE": str(settings.port_base),
         "WARDSTREAM_KAFKA_BOOTSTRAP": "" if settings.embedded_kafka else settings.kafka_bootstrap,
@@ -29,6 +33,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "WARDSTREAM_COLD_WAREHOUSE": settings.cold_warehouse,
         "WARDSTREAM_COLD_STORAGE_CLASS": settings.cold_storage_class,
         "WARDSTREAM_UPKEEP_WAIT_SECONDS": str(settings.upkeep_wait_seconds),
+        "WARDSTREAM_ERASURE_DEADLINE_DAYS": str(settings.erasure_deadline_days),
         "WARDSTREAM_RETENTION": settings.retention,
         "WARDSTREAM_PRICES": ",".join(f"{key}={value}" for key, value in settings.prices.items()),
         "WARDSTREAM_CATALOG_URI": "" if settings.embedded_catalog else settings.catalog_uri,
@@ -43,4 +48,5 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "WARDSTREAM_COMMIT_SECONDS": repr(settings.commit_seconds),
         "WARDSTREAM_COMMIT_ROWS": str(settings.commit_rows),
         "WARDSTREAM_LAKE_QUEUE_BYTES": str(settings.lake_queue_bytes),
+        "WARDSTREAM_SQL_MEMORY_BYTES": str(settings.sql_memory_bytes),
     }

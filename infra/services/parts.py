@@ -19,13 +19,12 @@ from infra.services.ports import dagster_ports, kafka_ports, port, prism_ports, 
 from infra.services.prism import build_prism, prism_program
 from infra.services.processes import Program
 from infra.services.store import EmbeddedStore
-from infra.services.stream_health import read_report
+from infra.services.stream_health import STARTING_SECONDS, read_report
 from warehouse.settings import Settings
 
 PARTS = ("kafka", "store", "contracts", "stream", "dagster")
 """What a person may ask for by name. Prism belongs to the stream."""
 
-STREAM_READY_SECONDS = 240.0
 DRAIN_SECONDS = 60.0
 CONTRACTS_SECONDS = 180.0
 
@@ -93,8 +92,8 @@ def _stream(settings: Settings, tell: Callable[[str], None]) -> list[Part]:
             "stream",
             "pipelines.stream",
             forks=True,
-            ready=lambda logged: _has_begun(settings),
-            ready_seconds=STREAM_READY_SECONDS,
+            ready=lambda logged: has_begun(settings),
+            ready_seconds=STARTING_SECONDS,
             stop_seconds=DRAIN_SECONDS,
         )
 
@@ -144,7 +143,7 @@ def _module(settings: Settings, name: str, module: str, **rest) -> Program:
     )
 
 
-def _has_begun(settings: Settings) -> bool:
+def has_begun(settings: Settings) -> bool:
     """Whether the stream has left its start behind. Waiting for the lake counts: it says so and goes on by itself."""
     report = read_report(report_path(settings))
     return report is not None and report.state in ("running", "waiting", "draining")

@@ -37,22 +37,23 @@ class StoreUpkeep:
         return self.bytes_before - self.bytes_after
 
 
-def commands(days_of_logs: int) -> tuple[str, ...]:
-    """What is typed into the store's shell. `days_of_logs`: so many days of its metadata log stay."""
+def commands(days_of_logs: int, garbage_share: float = GARBAGE_SHARE) -> tuple[str, ...]:
+    """What is typed into the store's shell. `days_of_logs`: so many days of its metadata log stay. `garbage_share`:
+    volumes with more of it are vacuumed."""
     return (
         "lock",
-        f"volume.vacuum -garbageThreshold={GARBAGE_SHARE}",
+        f"volume.vacuum -garbageThreshold={garbage_share:.9f}".rstrip("0"),
         f"fs.log.purge -daysAgo {days_of_logs}",
         "unlock",
     )
 
 
-def keep_up(store: EmbeddedStore, days_of_logs: int = 1) -> StoreUpkeep:
+def keep_up(store: EmbeddedStore, days_of_logs: int = 1, garbage_share: float = GARBAGE_SHARE) -> StoreUpkeep:
     """Vacuum the volumes of a running store and purge its logs. Reads and writes go on meanwhile.
 
     Raises `StoreUpkeepError`, `StoreVersionError`.
     """
-    before, typed = size_on_disk(store.folder), commands(days_of_logs)
+    before, typed = size_on_disk(store.folder), commands(days_of_logs, garbage_share)
     try:
         answer = subprocess.run(
             _shell(store), input="\n".join([*typed, "exit", ""]), capture_output=True, text=True, timeout=SHELL_SECONDS

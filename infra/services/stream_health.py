@@ -14,7 +14,9 @@ from pathlib import Path
 SILENT_SECONDS = 15.0
 """A stream writes its report each second; after this long without one it does not get on."""
 
-STARTING_SECONDS = 240.0
+STARTING_SECONDS = 1_800.0
+"""A start reads days of the lake into memory, more in a larger hospital, and says so meanwhile: long is not dead."""
+
 STALLED_SECONDS = 90.0
 DEATHS_IN_PLACE = 3
 STREAM_DEATHS_IN_PLACE = 6

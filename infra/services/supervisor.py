@@ -247,6 +247,8 @@ class Supervisor:
         elif self._clock() - watched.started_at > child.program.ready_seconds:
             child.kill()
             self._died(watched, f"not ready within {child.program.ready_seconds:.0f} s")
+        elif watched.part.name == "stream" and (report := self._report()) is not None:
+            watched.reason = report.reason
 
     def _finishing(self, watched: Watched) -> None:
         code = watched.child.exit_code

@@ -19,6 +19,7 @@ without a line feed was torn by a crash and holds for nothing.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -29,18 +30,21 @@ from typing import Any
 from infra.simulator.ward import Event
 
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
+ENDS = (OK, FAILED, UNKNOWN)
 
 
 class Ledger:
     """Writes one ledger file. Not thread-safe: the player's thread owns it.
 
     `plan` is durable when it returns; outcomes are kept until the next `plan` or `close`. Raises `FileExistsError`
-    where the file is there already: a ledger is never continued.
+    where the file is there already: a ledger is never continued. Until `close` the file is locked, so that erasure does
+    not write it anew under the writer.
     """
 
     def __init__(self, path: Path, heading: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("xb")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         self._outcomes: list[str] = []
         self.counts = {"planned": 0, OK: 0, FAILED: 0, UNKNOWN: 0}
         self._write([json.dumps({"ledger": 1, **heading})])

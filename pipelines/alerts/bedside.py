@@ -7,6 +7,7 @@ identities are kept by Kafka and by memory alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -48,6 +49,20 @@ class Bedsides:
 
     def of(self, patient_id: str) -> Bedside:
         return self._of.get(patient_id, UNKNOWN)
+
+    def has_left(self, patient_id: str) -> bool:
+        """Whether admissions said last that the patient lies nowhere. Of whom they said nothing nobody knows."""
+        known = self.of(patient_id)
+        return known.since is not None and known.ward is None
+
+    def patients(self) -> list[str]:
+        """Everybody of whom something is known."""
+        return list(self._of)
+
+    def forget(self, patients: Iterable[str]) -> None:
+        """Nothing is known of these any more."""
+        for patient in patients:
+            self._of.pop(patient, None)
 
     def take(self, rows: pa.Table) -> None:
         """Take in rows of `adt.events`, those of a patient in the order of their messages.

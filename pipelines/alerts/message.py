@@ -46,6 +46,11 @@ class Alert:
         partition, offset: position of the triggering reading in its topic.
         late: appended long after its event time.
         withheld_because: `cool_down` or `expired`; None when due to be sent.
+        model: what scored, for a rule that is a model: its name and version.
+        evidence: what a rule over several inputs reckoned with (`Evidence.text`); empty where one reading says it all.
+        revision: how many alerts of the same identity were retracted before: a result corrected down and up again
+            gives an alert of its own.
+        retracts: the `alert_id` that this one takes back.
     """
 
     rule: str
@@ -71,17 +76,56 @@ class Alert:
     offset: int
     late: bool
     withheld_because: str | None = None
+    model: str | None = None
+    evidence: tuple[str, ...] = ()
+    revision: int = 0
+    retracts: str | None = None
 
     @property
     def alert_id(self) -> str:
         """The same for the same rule, version, subject, episode and level, however often it is worked out."""
-        identity = (self.rule, self.rule_version, self.subject_token, str(self.episode_start_ms), str(self.level))
-        return hashlib.sha256("\x1f".join(identity).encode()).hexdigest()[:32]
+        if self.retracts is not None:
+            return _digest("retraction", self.retracts)
+        return alert_id(
+            self.rule, self.rule_version, self.subject_token, self.episode_start_ms, self.level, self.revision
+        )
 
     @property
     def key(self) -> bytes:
         """Key of the Kafka message: the patient, as on every stream of theirs."""
         return self.patient_id.encode()
+
+
+def alert_id(
+    rule: str, rule_version: str, subject_token: str, episode_start_ms: int, level: int, revision: int = 0
+) -> str:
+    """The id of an alert of this identity."""
+    again = (str(revision),) if revision else ()
+    return _digest(rule, rule_version, subject_token, str(episode_start_ms), str(level), *again)
+
+
+def _digest(*identity: str) -> str:
+    return hashlib.sha256("\x1f".join(identity).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One input of a rule: its code, its value in the canonical unit, and the effective time it counts from."""
+
+    code: str
+    value: float
+    at_ms: int
+
+    @property
+    def text(self) -> str:
+        """`6690-2 13.2 2026-11-22T00:40:00.000Z`; the value so that it is read back as it was."""
+        return f"{self.code} {self.value!r} {_iso(self.at_ms)}"
+
+    @classmethod
+    def of(cls, text: str) -> Evidence:
+        """Read back from `text`."""
+        code, value, at = text.split(" ")
+        return cls(code, float(value), round(datetime.fromisoformat(at).timestamp() * 1000))
 
 
 def encode(
@@ -100,7 +144,7 @@ def encode(
         "alert_id": alert.alert_id,
         "rule": alert.rule,
         "rule_version": alert.rule_version,
-        "model": None,
+        "model": alert.model,
         "severity": alert.severity,
         "level": alert.level,
         "code": alert.code,
@@ -114,9 +158,10 @@ def encode(
         "episode_start": _iso(alert.episode_start_ms),
         "reasons": alert.reasons,
         "missing": [*alert.missing, *(name for name, value in of_patient.items() if value is None)],
+        "evidence": alert.evidence or None,
         "times": _times(alert, processed_at, alerted_at),
         "expires_at": _iso(alert.expires_ms),
-        "retracts": None,
+        "retracts": alert.retracts,
         "source": {"topic_id": topic_id, "partition": alert.partition, "offset": alert.offset},
         "late": alert.late,
     }

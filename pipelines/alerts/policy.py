@@ -13,12 +13,16 @@ For one rule and subject, finding by finding in position order (a finding has a 
    a cool-down ends, or when a stopped stream has caught up, is alerted on.
 3. An episode ends when clear findings, one after another, have lasted `rearm` by the subject's clock; or when the
    subject's clock is more than `lapse` past the episode's last alerting finding. (The second bounds how far back a
-   restart has to look, and lets a patient who falls ill again after hours of silence be alerted on again.)
+   restart has to look, and lets a patient who falls ill again after hours of silence be alerted on again.) Findings of
+   before the episode's last alerting one end nothing: rules over several streams may meet such, since between topics
+   there is no order but time.
+4. A retraction takes an alert back as if it had never been sent: the episode stands as its other alerts left it, and
+   without any it is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -169,12 +173,40 @@ class Episodes:
                     episode.last_alerting_ms, episode.clear_since_ms = run.last_ms, None
             self._watch(np.unique(findings.pair))
 
+    def open_pairs(self) -> list[int]:
+        """Pairs with an episode open."""
+        return list(self._open)
+
+    def retract(self, pair: int, episode_start_ms: int, left: Sequence[tuple[int, int]]) -> None:
+        """An alert of this episode was taken back; `left`: (clock, level) of its alerts that were sent and stand."""
+        episode = self._open.get(pair)
+        if episode is not None and episode.start_ms == episode_start_ms:
+            episode.sent = episode.recorded = max((level for _, level in left), default=0)
+            if not left:
+                del self._open[pair]
+                self._watched[pair : pair + 1] = False
+        if left:
+            self._last_sent[pair] = max(left)
+        else:
+            self._last_sent.pop(pair, None)
+
+    def forget(self, pairs: Iterable[int]) -> None:
+        """Nothing is known of these pairs any more."""
+        for pair in pairs:
+            self._open.pop(pair, None)
+            self._last_sent.pop(pair, None)
+            self._watched[pair : pair + 1] = False
+
+    def relevant(self, pair: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """int64: which of these findings can matter: those of pairs that alert among them or have an episode open."""
+        if len(pair):
+            self._make_room(int(pair.max()))
+        self._watched[pair[level > 0]] = True
+        return np.flatnonzero(self._watched[pair])
+
     def _relevant(self, findings: Findings) -> Findings:
         """The findings of pairs that alert or have an episode open, pair by pair."""
-        if len(findings):
-            self._make_room(int(findings.pair.max()))
-        self._watched[findings.pair[findings.level > 0]] = True
-        relevant = np.flatnonzero(self._watched[findings.pair])
+        relevant = self.relevant(findings.pair, findings.level)
         return findings.take(relevant[np.argsort(findings.pair[relevant], kind="stable")])
 
     def _alerting(self, run: _Run, findings: Findings, expired_to_ms: int | None) -> list[Decision]:
@@ -182,7 +214,7 @@ class Episodes:
         if episode is None or run.first_ms - episode.last_alerting_ms > self._lapse_ms:
             episode = self._open[run.pair] = _Episode(run.first_ms, run.first_ms)
         decisions = self._due(episode, run, findings, expired_to_ms) if run.level > episode.sent else []
-        episode.last_alerting_ms, episode.clear_since_ms = run.last_ms, None
+        episode.last_alerting_ms, episode.clear_since_ms = max(episode.last_alerting_ms, run.last_ms), None
         return decisions
 
     def _due(self, episode: _Episode, run: _Run, findings: Findings, expired_to_ms: int | None) -> list[Decision]:
@@ -210,7 +242,7 @@ class Episodes:
 
     def _quiet(self, run: _Run) -> None:
         episode = self._open.get(run.pair)
-        if episode is None:
+        if episode is None or run.last_ms < episode.last_alerting_ms:
             return
         since_ms = run.first_ms if episode.clear_since_ms is None else episode.clear_since_ms
         episode.clear_since_ms = since_ms if run.clear else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.clinical.patients import Register
 from pipelines.clinical.readings import Readings
 from pipelines.clinical.signals import SIGNALS
 
@@ -32,6 +33,7 @@ class Moments:
         signal, effective_ms: int64[m], the reading's signal and effective time.
         clock_ms: int64[m], the subject's clock.
         values: float64[len(SIGNALS), m], each signal as it counts at that moment; NaN = missing or too old.
+        at_ms: int64[len(SIGNALS), m], the effective time of each signal's newest reading.
     """
 
     row: np.ndarray
@@ -40,6 +42,7 @@ class Moments:
     effective_ms: np.ndarray
     clock_ms: np.ndarray
     values: np.ndarray
+    at_ms: np.ndarray
 
     def __len__(self) -> int:
         return len(self.row)
@@ -48,9 +51,8 @@ class Moments:
 class NewestReadings:
     """The newest reading of each signal of each subject; memory grows by doubling with the number of subjects."""
 
-    def __init__(self, capacity: int = 1024) -> None:
-        self.tokens: list[str] = []
-        self._slots: dict[str, int] = {}
+    def __init__(self, patients: Register, capacity: int = 1024) -> None:
+        self._patients = patients
         self._clock_ms = np.full(capacity, NEVER)
         self._effective_ms = np.full((len(SIGNALS), capacity), NEVER)
         self._value = np.full((len(SIGNALS), capacity), np.nan)
@@ -59,33 +61,37 @@ class NewestReadings:
     def capacity(self) -> int:
         return len(self._clock_ms)
 
-    def slot(self, token: str) -> int:
-        """The subject's place; a subject not seen before gets the next one."""
-        slot = self._slots.setdefault(token, len(self.tokens))
-        if slot == len(self.tokens):
-            self.tokens.append(token)
-            if slot == self.capacity:
-                self._double()
-        return slot
-
     def advance(self, readings: Readings) -> Moments:
         """Take the readings in and return what was known after each that was not late."""
-        slots = self._slots_of(readings.tokens)[readings.subject]
+        slots = self._patients.slots_of(readings.tokens)[readings.subject]
+        self._make_room()
         timely = np.flatnonzero(self._timely(slots, readings))
         order = timely[stable_order(slots[timely])]
         slot, signal, effective_ms = slots[order], readings.signal[order], readings.effective_ms[order]
         clock_ms = np.maximum(running_maximum(slot, effective_ms), self._clock_ms[slot])
         value = readings.value[order]
         newest = _newest_rows(slot, signal)
-        values = self._values(newest, slot, effective_ms, value, clock_ms)
+        values, at_ms = self._values(newest, slot, effective_ms, value, clock_ms)
         self._keep(newest, slot, effective_ms, value, clock_ms)
-        return Moments(readings.row[order], slot, signal, effective_ms, clock_ms, values)
+        return Moments(readings.row[order], slot, signal, effective_ms, clock_ms, values, at_ms)
 
-    def _slots_of(self, tokens: list[str]) -> np.ndarray:
-        slots = list(map(self._slots.get, tokens))
-        if None in slots:
-            slots = list(map(self.slot, tokens))
-        return np.array(slots, np.int64)
+    def clock_ms(self, slots: np.ndarray) -> np.ndarray:
+        """int64[n]: the subjects' clocks; `NEVER` for one without a reading."""
+        self._make_room()
+        return self._clock_ms[slots]
+
+    def as_of(self, slots: np.ndarray, times_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What counts of these subjects at times not before their clocks: values (float64[len(SIGNALS), n], NaN =
+        missing or too old) and the effective time of each (int64)."""
+        self._make_room()
+        at_ms, values = self._effective_ms[:, slots], self._value[:, slots]
+        values[times_ms - at_ms > _CARRY_MS] = np.nan
+        return values, at_ms
+
+    def forget(self, slots: np.ndarray) -> None:
+        """Nothing is known of these subjects any more."""
+        self._make_room()
+        self._clock_ms[slots], self._effective_ms[:, slots], self._value[:, slots] = NEVER, NEVER, np.nan
 
     def _timely(self, slots: np.ndarray, readings: Readings) -> np.ndarray:
         """bool[n]: no reading of the same subject and signal before this one is newer."""
@@ -97,14 +103,14 @@ class NewestReadings:
 
     def _values(
         self, newest: np.ndarray, slot: np.ndarray, effective_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         if not len(slot):
-            return np.empty((len(SIGNALS), 0))
+            return np.empty((len(SIGNALS), 0)), np.empty((len(SIGNALS), 0), np.int64)
         here = newest >= 0
         at_ms = np.where(here, effective_ms[newest], self._effective_ms[:, slot])
         values = np.where(here, value[newest], self._value[:, slot])
         values[clock_ms - at_ms > _CARRY_MS] = np.nan
-        return values
+        return values, at_ms
 
     def _keep(
         self, newest: np.ndarray, slot: np.ndarray, effective_ms: np.ndarray, value: np.ndarray, clock_ms: np.ndarray
@@ -117,11 +123,12 @@ class NewestReadings:
         self._effective_ms[signals, slot[rows]] = effective_ms[rows]
         self._value[signals, slot[rows]] = value[rows]
 
-    def _double(self) -> None:
-        more = self.capacity
-        self._clock_ms = np.pad(self._clock_ms, (0, more), constant_values=NEVER)
-        self._effective_ms = np.pad(self._effective_ms, ((0, 0), (0, more)), constant_values=NEVER)
-        self._value = np.pad(self._value, ((0, 0), (0, more)), constant_values=np.nan)
+    def _make_room(self) -> None:
+        while len(self._patients) > self.capacity:
+            more = self.capacity
+            self._clock_ms = np.pad(self._clock_ms, (0, more), constant_values=NEVER)
+            self._effective_ms = np.pad(self._effective_ms, ((0, 0), (0, more)), constant_values=NEVER)
+            self._value = np.pad(self._value, ((0, 0), (0, more)), constant_values=np.nan)
 
 
 def stable_order(key: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 Source: Royal College of Physicians. National Early Warning Score (NEWS) 2. Updated report of a working party.
 London: RCP, 2017; chart 1 (the scoring system) and chart 2 (thresholds and triggers).
 
-Holds: the chart, the score, and the trigger levels.
+Holds: the chart, the score, and its comparison with the triggers of a rule pack.
 Does not hold: SpO2 scale 2 (hypercapnic respiratory failure, target 88-92 %): it needs a prescription that no stream
 carries yet, so every patient is scored on scale 1, and one for whom scale 2 is prescribed scores too high. Nor is the
 score meant for children under 16 or in pregnancy; the score cannot tell them apart.
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.clinical.rule_packs import News2Rule
 from pipelines.clinical.signals import INDEX, SIGNALS, Signal, charted
 from warehouse import vocabulary
 
 RULE = "news2"
-RULE_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,6 @@ PARAMETERS = (
 # Without these five nothing is proven to be well again; consciousness and oxygen are often not charted at all.
 _NEEDED_TO_CLEAR = [i for i, p in enumerate(PARAMETERS) if not p.signal.words]
 
-RED_SCORE = 3
-URGENT_AGGREGATE = 5
-EMERGENCY_AGGREGATE = 7
-CLEAR_AGGREGATE = 3  # two below the trigger, so that a score going to and fro between 4 and 5 is one episode
-
 
 @dataclass(frozen=True, slots=True)
 class News2:
@@ -95,17 +90,17 @@ class News2:
     def missing_names(self, i: int) -> list[str]:
         return [p.name for p, absent in zip(PARAMETERS, self.missing[:, i], strict=True) if absent]
 
-    def levels(self) -> np.ndarray:
-        """int8[n]: 3 emergency (7 or more), 2 urgent (5 or 6), 1 a red score in one parameter, 0 none (chart 2)."""
-        level = (self.highest >= RED_SCORE).astype(np.int8)
-        level[self.aggregate >= URGENT_AGGREGATE] = 2
-        level[self.aggregate >= EMERGENCY_AGGREGATE] = 3
+    def levels(self, triggers: News2Rule) -> np.ndarray:
+        """int8[n]: by chart 2, 3 emergency (7 or more), 2 urgent (5 or 6), 1 a red score in one parameter, 0 none."""
+        level = (self.highest >= triggers.red_score).astype(np.int8)
+        level[self.aggregate >= triggers.urgent] = 2
+        level[self.aggregate >= triggers.emergency] = 3
         return level
 
-    def clear(self) -> np.ndarray:
+    def clear(self, triggers: News2Rule) -> np.ndarray:
         """bool[n]: well below every trigger, with nothing missing that a monitor gives (absent is not normal)."""
         known = ~self.missing[_NEEDED_TO_CLEAR].any(axis=0)
-        return known & (self.aggregate <= CLEAR_AGGREGATE) & (self.highest < RED_SCORE)
+        return known & (self.aggregate <= triggers.clear) & (self.highest < triggers.red_score)
 
 
 def news2(columns: Mapping[str, np.ndarray]) -> News2:

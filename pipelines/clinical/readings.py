@@ -61,14 +61,14 @@ def scorable(rows: pa.Table) -> Readings:
             `kafka_time` (timestamps) and, unless restored from the lake, `patient_id`; strings plain or
             dictionary-encoded.
     """
-    subject, tokens = _dictionary(rows["subject_token"])
+    subject, tokens = dictionary(rows["subject_token"])
     signal = _signals(rows["code"])
     value = _values(rows, signal)
-    keep = (subject >= 0) & (signal >= 0) & ~np.isnan(value) & _null(rows["quality_flag"])
+    keep = (subject >= 0) & (signal >= 0) & ~np.isnan(value) & null(rows["quality_flag"])
     if "patient_id" in rows.column_names:
-        keep &= ~_null(rows["patient_id"])
+        keep &= ~null(rows["patient_id"])
     row = np.flatnonzero(keep)
-    subject, tokens = _occurring(subject[row], tokens)
+    subject, tokens = occurring(subject[row], tokens)
     return Readings(row, subject, tokens, signal[row], value[row], effective_ms(rows)[row])
 
 
@@ -89,7 +89,7 @@ def milliseconds(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // 1000
 
 
-def _dictionary(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
+def dictionary(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     """int64[n] index of each value in the returned values, -1 for null."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
@@ -98,7 +98,7 @@ def _dictionary(column: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
     return indices.astype(np.int64), encoded.dictionary
 
 
-def _occurring(indices: np.ndarray, values: pa.Array) -> tuple[np.ndarray, list[str]]:
+def occurring(indices: np.ndarray, values: pa.Array) -> tuple[np.ndarray, list[str]]:
     """The same column with a dictionary of only those values that occur in it."""
     occurs = np.zeros(len(values), bool)
     occurs[indices] = True
@@ -106,14 +106,14 @@ def _occurring(indices: np.ndarray, values: pa.Array) -> tuple[np.ndarray, list[
     return fresh[indices], values.filter(pa.array(occurs)).to_pylist()
 
 
-def _look_up(column: pa.ChunkedArray, table: Mapping[str, float], absent: float) -> np.ndarray:
-    indices, values = _dictionary(column)
+def look_up(column: pa.ChunkedArray, table: Mapping[str, float], absent: float) -> np.ndarray:
+    indices, values = dictionary(column)
     numbers = [table.get(value, absent) for value in values.to_pylist()]
     return np.array([*numbers, absent])[indices]
 
 
 def _signals(codes: pa.ChunkedArray) -> np.ndarray:
-    return _look_up(codes, INDEX, -1).astype(np.int64)
+    return look_up(codes, INDEX, -1).astype(np.int64)
 
 
 def _values(rows: pa.Table, signal: np.ndarray) -> np.ndarray:
@@ -124,12 +124,12 @@ def _values(rows: pa.Table, signal: np.ndarray) -> np.ndarray:
         return value
     for at, words in enumerate(_WORDS):
         if words and (signal == at).any():
-            spoken = _look_up(rows["text_value"], words, np.nan)
+            spoken = look_up(rows["text_value"], words, np.nan)
             value = np.where((signal == at) & np.isnan(value), spoken, value)
     return value
 
 
-def _null(column: pa.ChunkedArray) -> np.ndarray:
+def null(column: pa.ChunkedArray) -> np.ndarray:
     if not column.null_count:
         return np.zeros(len(column), bool)
     return column.is_null().to_numpy()

@@ -1,6 +1,7 @@
 """The signals the rules look at: how finely each is charted and for how long a reading speaks for the patient.
 
-Holds: one `Signal` a kind of reading that is scored, in a fixed order that the state's arrays share.
+Holds: one `Signal` a kind of reading that is scored, in a fixed order that the state's arrays share: `SIGNALS` of
+`device.vitals`, `ANALYTES` of `lab.results`; and the drugs that SOFA asks for.
 Does not hold: codes, units and plausible ranges (`warehouse/vocabulary.py`), limits and scores (the rules' files).
 
 Diastolic pressure is not among them: no rule of this room reads it.
@@ -68,6 +69,23 @@ SIGNALS = (
 )
 INDEX = {signal.code: i for i, signal in enumerate(SIGNALS)}
 LONGEST_CARRY_FORWARD = max(signal.carry_forward for signal in SIGNALS)
+
+# How long a result counts, our choice: SOFA takes the worst of 24 hours, and what is not measured again within a day is
+# not known any more; blood gases change within hours.
+_RESULT = timedelta(hours=24)
+_BLOOD_GAS = timedelta(hours=6)
+
+ANALYTES = (
+    Signal(vocabulary.LACTATE, 10, _RESULT),
+    Signal(vocabulary.LEUKOCYTES, 10, _RESULT),
+    Signal(vocabulary.PLATELETS, 1, _RESULT),
+    Signal(vocabulary.BILIRUBIN, 10, _RESULT),
+    Signal(vocabulary.CREATININE, 10, _RESULT),
+    Signal(vocabulary.PACO2, 1, _BLOOD_GAS),
+    Signal(vocabulary.PAO2, 1, _BLOOD_GAS),
+    Signal(vocabulary.FIO2, 1, _BLOOD_GAS),
+)
+ANALYTE = {analyte.code: i for i, analyte in enumerate(ANALYTES)}
 
 
 def charted(values: np.ndarray, steps_per_unit: np.ndarray | int) -> np.ndarray:

@@ -1,38 +1,32 @@
 """Limits of single signals: warning and critical, each with its source, and the zone in which a signal is well again.
 
-Holds: the limits and the pure function that compares columns with them.
-Does not hold: scores of several signals (`news2.py`), nor what becomes of a level (`pipelines/alerts/policy.py`).
+Holds: the comparison of columns with limits. Does not hold: the limits themselves (a rule pack, `rule_packs.py`),
+scores of several signals (`news2.py`), nor what becomes of a level (`pipelines/alerts/policy.py`).
 
-The limits of NEWS2's chart are used where it has them: three points in one parameter (a red score) are critical, two
-points are a warning. Limits are inclusive and compared at the chart's resolution.
+In the pack that comes with the product the limits of NEWS2's chart are used where it has them: three points in one
+parameter (a red score) are critical, two points are a warning. Limits are inclusive and compared at the chart's
+resolution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.clinical.signals import INDEX, SIGNALS, Signal, charted
-from warehouse import vocabulary
-
-RULE_VERSION = "1"
+from pipelines.clinical.rule_packs import RulePack, Threshold
+from pipelines.clinical.signals import Signal, charted
 
 WARNING, CRITICAL = 1, 2
-
-_NEWS2 = "NEWS2, Royal College of Physicians 2017, chart 1"
-_MAP = (
-    "critical: below 65 mm[Hg], initial target of the Surviving Sepsis Campaign 2021; "
-    "warning: below 70 mm[Hg], one point of SOFA, Vincent et al. 1996"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one signal in its canonical unit; None where the source has none on that side.
+    """Limits of one signal in its canonical unit; None where there is none on that side.
 
     Attributes:
-        margin: how far inside the outermost limits a value must lie to count as clear (hysteresis, our choice).
+        margin: how far inside the outermost limits a value must lie to count as clear (hysteresis).
     """
 
     signal: Signal
@@ -42,6 +36,12 @@ class Limits:
     critical_high: float | None
     margin: float
     source: str
+
+    @classmethod
+    def of(cls, signal: Signal, told: Threshold) -> Limits:
+        return cls(
+            signal, told.critical_low, told.warning_low, told.warning_high, told.critical_high, told.margin, told.source
+        )
 
     @property
     def rule(self) -> str:
@@ -57,60 +57,65 @@ class Limits:
         assert high is not None
         return high
 
-
-def _limits(
-    code: str,
-    low: tuple[float | None, float | None],
-    high: tuple[float | None, float | None],
-    margin: float,
-    source: str = _NEWS2,
-) -> Limits:
-    return Limits(SIGNALS[INDEX[code]], low[0], low[1], high[0], high[1], margin, source)
+    def reason(self, level: int, value: float) -> str:
+        """For people: `spo2 (59408-5) 86 %, critical limit 91 % (source)`."""
+        signal, kind = self.signal, "critical" if level == CRITICAL else "warning"
+        limit = signal.text(self.crossed(level, value))
+        return f"{signal.name} ({signal.code}) {signal.text(value)}, {kind} limit {limit} ({self.source})"
 
 
-LIMITS = (
-    _limits(vocabulary.RESPIRATORY_RATE, (8, None), (21, 25), 2),
-    _limits(vocabulary.SPO2, (91, 93), (None, None), 2),
-    _limits(vocabulary.SBP, (90, 100), (None, 220), 5),
-    _limits(vocabulary.HEART_RATE, (40, None), (111, 131), 5),
-    _limits(vocabulary.CONSCIOUSNESS, (None, None), (None, 1), 1),
-    _limits(vocabulary.TEMPERATURE, (35.0, None), (39.1, None), 0.3),
-    _limits(vocabulary.MAP, (64, 69), (None, None), 3, _MAP),
-)
-BY_SIGNAL = {INDEX[limits.signal.code]: limits for limits in LIMITS}
-
-
-def _edges(pick: str, absent: float) -> np.ndarray:
-    """One limit of every signal, in steps of its chart; `absent` where there is none."""
-    edges = np.full(len(SIGNALS), absent)
-    for at, limits in BY_SIGNAL.items():
-        given = getattr(limits, pick)
-        if given is not None:
-            edges[at] = round(given * limits.signal.steps_per_unit)
-    return edges
-
-
-_CRITICAL_LOW, _CRITICAL_HIGH = _edges("critical_low", -np.inf), _edges("critical_high", np.inf)
-_ALERT_LOW = np.maximum(_edges("warning_low", -np.inf), _CRITICAL_LOW)
-_ALERT_HIGH = np.minimum(_edges("warning_high", np.inf), _CRITICAL_HIGH)
-_MARGIN = _edges("margin", 0.0)
-_CLEAR_LOW, _CLEAR_HIGH = _ALERT_LOW + _MARGIN, _ALERT_HIGH - _MARGIN
-_STEPS = np.array([signal.steps_per_unit for signal in SIGNALS])
-
-
-def threshold_levels(signals: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compare n values with the limits of their signals.
+class LimitTable:
+    """The limits of all signals of a room as arrays.
 
     Args:
-        signals: int[n], index in `SIGNALS`.
-        values: float64[n], canonical unit; NaN is neither alerting nor clear.
-
-    Returns:
-        int8[n]: 0 none, 1 warning, 2 critical; and bool[n]: clear. Between the two a value is neither. A signal
-        without limits is always clear.
+        signals: the room's signals, in the order by which `levels` numbers them.
+        limits: index of a signal -> its limits; the others have none.
     """
-    steps = charted(values, _STEPS[signals])
-    warning = (steps <= _ALERT_LOW[signals]) | (steps >= _ALERT_HIGH[signals])
-    critical = (steps <= _CRITICAL_LOW[signals]) | (steps >= _CRITICAL_HIGH[signals])
-    clear = (steps >= _CLEAR_LOW[signals]) & (steps <= _CLEAR_HIGH[signals])
-    return warning.astype(np.int8) + critical, clear
+
+    def __init__(self, signals: Sequence[Signal], limits: dict[int, Limits]) -> None:
+        self.by_signal = limits
+        self._steps = np.array([signal.steps_per_unit for signal in signals])
+        self._critical_low, self._critical_high = (
+            self._edges("critical_low", -np.inf),
+            self._edges("critical_high", np.inf),
+        )
+        self._alert_low = np.maximum(self._edges("warning_low", -np.inf), self._critical_low)
+        self._alert_high = np.minimum(self._edges("warning_high", np.inf), self._critical_high)
+        margin = self._edges("margin", 0.0)
+        self._clear_low, self._clear_high = self._alert_low + margin, self._alert_high - margin
+
+    @classmethod
+    def of(cls, pack: RulePack, signals: Sequence[Signal]) -> LimitTable:
+        """Those that a pack has for these signals."""
+        limits = {}
+        for at, signal in enumerate(signals):
+            told = pack.rules.get(f"threshold.{signal.name}")
+            if isinstance(told, Threshold) and told.enabled:
+                limits[at] = Limits.of(signal, told)
+        return cls(signals, limits)
+
+    def _edges(self, pick: str, absent: float) -> np.ndarray:
+        """One limit of every signal, in steps of its chart; `absent` where there is none."""
+        edges = np.full(len(self._steps), absent)
+        for at, limits in self.by_signal.items():
+            given = getattr(limits, pick)
+            if given is not None:
+                edges[at] = round(given * limits.signal.steps_per_unit)
+        return edges
+
+    def levels(self, signals: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compare n values with the limits of their signals.
+
+        Args:
+            signals: int[n], index of the signal.
+            values: float64[n], canonical unit; NaN is neither alerting nor clear.
+
+        Returns:
+            int8[n]: 0 none, 1 warning, 2 critical; and bool[n]: clear. Between the two a value is neither. A signal
+            without limits is always clear.
+        """
+        steps = charted(values, self._steps[signals])
+        warning = (steps <= self._alert_low[signals]) | (steps >= self._alert_high[signals])
+        critical = (steps <= self._critical_low[signals]) | (steps >= self._critical_high[signals])
+        clear = (steps >= self._clear_low[signals]) & (steps <= self._clear_high[signals])
+        return warning.astype(np.int8) + critical, clear

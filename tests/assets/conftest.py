@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from contextlib import closing
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
 
 from assets.definitions import definitions
+from tests.conftest import settings_on
 from tests.expectations.day import DAY, GOOD, MIDNIGHT, TOPIC_ID, table
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.commit import FencedTable
@@ -47,6 +53,12 @@ class Lake:
         loaded = open_catalog(self.settings).load_table((self.settings.namespace, "vitals"))
         loaded.delete(f"kafka_offset = {offset}")
 
+    def tell_erased(self, name: str, step: str, found: int, at: datetime) -> None:
+        """A receipt of an erasure that took rows out of a table."""
+        receipt = {"batch": "b1", "request_id": "", "store": f"table:{name}", "step": step, "found": found,
+                   "left_over": 0, "bytes": 1, "evidence": "{}", "at": at, "acted_by": "t"}  # fmt: skip
+        self.fenced("erasure_receipts").append_derived(table([receipt], "erasure_receipts"), {})
+
     def fenced(self, name: str) -> FencedTable:
         return FencedTable(open_catalog(self.settings), (self.settings.namespace, name), writer="test")
 
@@ -56,17 +68,36 @@ class Lake:
         return loaded.scan().to_arrow().to_pylist()
 
 
-@pytest.fixture
-def lake(settings: Settings) -> Lake:
+@pytest.fixture(scope="session")
+def empty_lake(kafka: str, store: str, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Empty tables of all contracts; those of outside streams begin at offset 0 of four partitions."""
-    catalog = open_catalog(settings)
+    settings = settings_on(kafka, store, cache, tmp_path_factory.mktemp("empty") / "home")
+    catalog, lake = open_catalog(settings), Lake(settings)
     for contract in load_contracts().tables():
         create_table(catalog, settings.namespace, contract, table_lock(settings))
-    lake = Lake(settings)
     for name in FED:
         for one in (name, "rejects", "duplicates"):
             lake.fenced(one).establish(topic_of(name), dict.fromkeys(range(4), 0))
-    return lake
+    return settings
+
+
+@pytest.fixture
+def lake(settings: Settings, empty_lake: Settings) -> Lake:
+    """That lake under a catalog of its own, which alone tells what a test's tables hold."""
+    own = replace(settings, namespace=empty_lake.namespace, warehouse=empty_lake.warehouse)
+    catalog_file(own).parent.mkdir(parents=True)
+    with closing(_opened(empty_lake)) as made, closing(_opened(own)) as copy:
+        made.backup(copy)
+    return Lake(own)
+
+
+def catalog_file(settings: Settings) -> Path:
+    """The SQLite database of a catalog."""
+    return Path(urlsplit(settings.catalog_uri).path[1:])
+
+
+def _opened(settings: Settings) -> sqlite3.Connection:
+    return sqlite3.connect(catalog_file(settings))
 
 
 def topic_of(table_name: str) -> str:
@@ -84,9 +115,9 @@ def reject(name: str, partition: int, offset: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def defs(settings: Settings) -> dg.Definitions:
-    """What Dagster knows of that lake."""
-    return definitions(settings)
+def defs(request: pytest.FixtureRequest, settings: Settings) -> dg.Definitions:
+    """What Dagster knows of the test's lake, of none where it has none."""
+    return definitions(request.getfixturevalue("lake").settings if "lake" in request.fixturenames else settings)
 
 
 @pytest.fixture

@@ -48,6 +48,21 @@ def test_a_lost_row_turns_the_account_of_positions_red(lake: Lake) -> None:
     assert list(run_gate(lake.settings, "vitals", DAY, now=NOW).failed) == ["positions_reconcile"]
 
 
+@pytest.mark.parametrize(("erased", "lost", "red"), [(2, 0, False), (2, 1, True), (0, 1, True)])
+def test_what_an_erasure_took_out_is_no_loss_and_a_loss_beyond_it_is(
+    lake: Lake, erased: int, lost: int, red: bool
+) -> None:
+    lake.commit(good_rows())
+    for row in lake.rows("vitals")[3 : 3 + erased + lost]:
+        lake.lose(row["kafka_offset"])
+    for step in ("intended", "deleted"):
+        lake.tell_erased("vitals", step, erased, NOW)
+    lake.tell_erased("labs", "deleted", 9, NOW)
+    lake.tell_erased("vitals", "deleted", 9, NOW - timedelta(days=3))
+    verdict = run_gate(lake.settings, "vitals", DAY, now=NOW)
+    assert ("positions_reconcile" in verdict.failed) is red
+
+
 def test_an_hour_far_below_the_same_hour_of_other_days_is_a_warning(lake: Lake) -> None:
     days_ago = [number // 10 for number in range(30)]
     before = [reading(n, HEART_RATE, event_time=at(n % 10) - timedelta(days=d + 1)) for n, d in enumerate(days_ago)]

@@ -78,5 +78,5 @@ def test_all_that_is_derived_of_a_judged_table_follows_and_nothing_else(clockwor
     clockwork.grew(NEW)
     assert clockwork.all_requested(HALF_PAST + timedelta(minutes=38)) == {
         "quality/vitals", "lake/vitals_by_minute", "lake/vitals_by_hour", "lake/ward_summary", "lake/device_health",
-        "lake/sensor_faults", "lake/population_by_day",
+        "lake/sensor_faults", "lake/population_by_day", "lake/research_cohort",
     }  # fmt: skip

@@ -25,6 +25,8 @@ from tests.crash.commits import commit_id
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "infra" / "bench" / "FIRE.md"
 HISTORIES = "infra/bench/fire"
+SAYS_NOTHING = ": nothing to do"
+"""How upkeep speaks of a table at rest: no line of a report."""
 SUMS_IN_ORDER = ("lost", "doubled", "kills", "pauses", "answers_lost")
 SUMS = re.compile(rf"\b({'|'.join(SUMS_IN_ORDER)})=(\d+)")
 NOT_INJECTED = (
@@ -63,9 +65,8 @@ class Outcome:
 
     @property
     def sums(self) -> dict[str, int]:
-        """From the run's last line that has any."""
-        found = [SUMS.findall(line) for line in self.lines]
-        return {name: int(number) for name, number in next((f for f in reversed(found) if f), [])}
+        """What the run said last of each."""
+        return {name: int(number) for line in self.lines for name, number in SUMS.findall(line)}
 
     @property
     def is_clean(self) -> bool:
@@ -82,6 +83,7 @@ def plan(options: argparse.Namespace) -> list[Run]:
         return (*strikes, "--catalog", catalog, "--history", f"{HISTORIES}/committer-{catalog}.jsonl")
 
     rounds = ("--rounds", str(options.rounds), *seed, "--record", f"{HISTORIES}/stack.jsonl")
+    once = ("--rounds", "1", "--seed", str(options.seed + 1), "--record", f"{HISTORIES}/stack-recovery.jsonl")
     steps = ("--steps", str(options.steps), *seed, "--seconds", "7200")
     return [
         Run("simulation", "tests.simulation", steps, "Real commit code on a simulated catalog, store and broker."),
@@ -89,6 +91,7 @@ def plan(options: argparse.Namespace) -> list[Run]:
         Run("committer-postgres", "tests.crash.committer", committer("postgres"), "Writers on PostgreSQL."),
         Run("stream", "tests.crash.stream", kills, "kill -9 of the stream while a ward is played."),
         Run("stack", "tests.crash.stack", rounds, "The whole stack: every part struck, every scenario."),
+        Run("stack-recovery", "tests.crash.stack", once, "Each once more, for the time that recovery takes."),
         Run("broken-builds", "tests.crash.broken_builds", (), "Builds that are broken on purpose, each to be caught."),
     ]
 
@@ -104,7 +107,8 @@ def carry_out(run: Run) -> Outcome:
     for line in process.stdout:
         sys.stdout.write(line)
         sys.stdout.flush()
-        lines.append(line.rstrip())
+        if not line.rstrip().endswith(SAYS_NOTHING):
+            lines.append(line.rstrip())
     code, seconds = process.wait(), time.monotonic() - began
     ended = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
     return Outcome(run.name, run.command, run.what, lines[-60:], code, seconds, ended, commit)
@@ -157,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=1000, help="of the committer's writers, each catalog")
     parser.add_argument("--pauses", type=int, default=300)
-    parser.add_argument("--stream-kills", type=int, default=100)
+    parser.add_argument("--stream-kills", type=int, default=30, help="of the stream alone; the stack has its own")
     parser.add_argument("--rounds", type=int, default=5, help="of each scenario of the whole stack")
     parser.add_argument("--steps", type=int, default=1_000_000, help="of the simulation")
     parser.add_argument("--seed", type=int, default=20261122)

@@ -42,7 +42,7 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.end_to_end
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_every_command_of_the_readme_works_in_its_order(
     tmp_path: Path, cache: Path, kafka_jars: Path, free_port_base: Callable[[], int]
 ):

@@ -10,9 +10,10 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from .history import OWN_TABLE, VITALS
+from .history import OWN_TABLE, SCORES, VITALS
 from .lake import LakePlace
 from .oracle import Places, examine
 
@@ -23,11 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
         args.catalog, args.namespace, args.s3_endpoint, args.s3_access_key, args.s3_secret_key, args.s3_region
     )
     streams = (VITALS,) if args.vitals_only else tuple(OWN_TABLE)
+    streams = tuple(name for name in streams if name != SCORES or args.scores)
     topics = {name: args.topic_prefix + name for name in streams}
     if args.vitals_topic:
         topics[VITALS] = args.vitals_topic
     kafka = {"bootstrap.servers": args.bootstrap}
-    verdict = examine(Places(kafka, topics, lake, tuple(args.ledger), args.gen_ledger, args.horizon, args.vault))
+    places = Places(kafka, topics, lake, tuple(args.ledger), args.gen_ledger, args.horizon, args.vault)
+    wards = tuple(part.partition("=")[0].strip() for part in args.intensive_care.split(",") if part.strip())
+    verdict = examine(replace(places, models=tuple(args.model or places.models), intensive_care=wards))
     if args.json:
         findings = [finding._asdict() for finding in verdict.findings]
         print(json.dumps({"passed": verdict.passed, "counts": verdict.counts, "findings": findings, **verdict.totals}))
@@ -53,6 +57,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--gen-ledger", type=Path, help="a ledger of counts and fingerprints, as gen.py writes it")
     parser.add_argument("--horizon", type=int, default=172_800, help="deduplication horizon in seconds")
     parser.add_argument("--vault", type=Path, help="the vault's SQLite database; without it no sealed cell is opened")
+    parser.add_argument(
+        "--scores",
+        action="store_true",
+        help="sepsis scores and their alerts too: of a bounded run (--until-end) that nothing stopped",
+    )
+    parser.add_argument("--model", type=Path, action="append", help="folder of a model in use, the one in force first")
+    wards = environment("WARDSTREAM_INTENSIVE_CARE", "")
+    parser.add_argument("--intensive-care", default=wards, help="the site's wards, as the product reads them")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     absent = [name for name in ("bootstrap", "catalog", "s3_endpoint") if not getattr(args, name)]

@@ -32,6 +32,7 @@ TOLD_AS_IT_IS = {
     "score_is_lower_bound": pa.bool_(),
     "reasons": _WORDS,
     "missing": _WORDS,
+    "evidence": _WORDS,
     "late": pa.bool_(),
     "retracts": pa.string(),
 }

@@ -1,6 +1,8 @@
-"""The alerts that must follow from the rows of `vitals`, worked out patient by patient and reading by reading.
+"""The alerts that must follow from the rows of one stream, worked out patient by patient and reading by reading.
 
-Holds: NEWS2 and the single-signal limits, restated from the published charts, and the policy's words as plain loops.
+Holds: NEWS2, qSOFA, the shock index, the trend towards shock and the limits of single signals, restated from what was
+published, and the policy's words as plain loops; lactate and glucose stand in `results_and_glucose`, scores over
+several streams in `scores_across`.
 Does not hold: anything columnar in its decisions: slow and obvious on purpose, to be compared with what is fast.
 
 Sources: Royal College of Physicians, NEWS2 (2017), charts 1 and 2; mean arterial pressure: Surviving Sepsis Campaign
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,7 +29,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-REARM_MS, COOL_DOWN_MS, LAPSE_MS = 10 * MINUTE_MS, 30 * MINUTE_MS, 4 * HOUR_MS
+
+
+class Durations(NamedTuple):
+    """Of the policy: how long clear ends an episode, what a repetition waits for, what ends an episode by silence."""
+
+    rearm_ms: int
+    cool_down_ms: int
+    lapse_ms: int
+
+
+OF_RULES = Durations(10 * MINUTE_MS, 30 * MINUTE_MS, 4 * HOUR_MS)
 TIME_TO_LIVE_MS = 15 * MINUTE_MS
 VERSION = "1"
 COOL_DOWN, EXPIRED = "cool_down", "expired"
@@ -93,7 +105,8 @@ def threshold(signal: int, value: float) -> tuple[int, bool]:
 
 
 class Decided(NamedTuple):
-    """An alert that must have been sent, or recorded as withheld."""
+    """An alert that must have been sent, or recorded as withheld. `retracts`: the id of the alert it takes back;
+    `revision`: how many of its identity were taken back before."""
 
     rule: str
     subject_token: str
@@ -103,16 +116,24 @@ class Decided(NamedTuple):
     partition: int
     offset: int
     clock_ms: int
+    retracts: str | None = None
+    revision: int = 0
 
     @property
     def alert_id(self) -> str:
-        return alert_id(self.rule, VERSION, self.subject_token, self.episode_start_ms, self.level)
+        if self.retracts:
+            return _digest("retraction", self.retracts)
+        return alert_id(self.rule, VERSION, self.subject_token, self.episode_start_ms, self.level, self.revision)
 
 
-def alert_id(rule: str, version: str, subject_token: str, episode_start_ms: int, level: int) -> str:
+def alert_id(rule: str, version: str, subject_token: str, episode_start_ms: int, level: int, revision: int = 0) -> str:
     """The id an alert of this identity has."""
-    identity = "\x1f".join((rule, version, subject_token, str(episode_start_ms), str(level)))
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+    again = (str(revision),) if revision else ()
+    return _digest(rule, version, subject_token, str(episode_start_ms), str(level), *again)
+
+
+def _digest(*identity: str) -> str:
+    return hashlib.sha256("\x1f".join(identity).encode()).hexdigest()[:32]
 
 
 @dataclass(slots=True)
@@ -124,12 +145,20 @@ class _Episode:
     clear_since_ms: int | None = None
 
 
-class _RuleOfSubject:
-    """The policy for one rule and one subject."""
+class RuleOfSubject:
+    """The policy for one rule and one subject. `expired`: whether the record says that a decision came too late, beside
+    what `expired_before` says."""
 
-    def __init__(self, rule: str, token: str, expired_before: Mapping[str, int]) -> None:
-        self.rule, self.token = rule, token
-        self._expired_before = expired_before
+    def __init__(
+        self,
+        rule: str,
+        token: str,
+        expired_before: Mapping[str, int],
+        durations: Durations = OF_RULES,
+        expired: Callable[[Decided], bool] | None = None,
+    ) -> None:
+        self.rule, self.token, self._durations = rule, token, durations
+        self._expired_before, self._expired = expired_before, expired
         self._episode: _Episode | None = None
         self._last_sent: tuple[int, int] | None = None
 
@@ -141,14 +170,22 @@ class _RuleOfSubject:
         if episode is not None:
             since_ms = clock_ms if episode.clear_since_ms is None else episode.clear_since_ms
             episode.clear_since_ms = since_ms if clear else None
-            rearmed = clear and clock_ms - since_ms >= REARM_MS
-            if rearmed or clock_ms - episode.last_alerting_ms > LAPSE_MS:
+            rearmed = clear and clock_ms - since_ms >= self._durations.rearm_ms
+            if rearmed or clock_ms - episode.last_alerting_ms > self._durations.lapse_ms:
                 self._episode = None
         return None
 
+    def take_back(self, episode_start_ms: int, left: list[tuple[int, int]]) -> None:
+        """An alert of this episode never was; `left`: (clock, level) of those of the episode that stand."""
+        if self._episode is not None and self._episode.start_ms == episode_start_ms:
+            self._episode.sent = self._episode.recorded = max((level for _, level in left), default=0)
+            if not left:
+                self._episode = None
+        self._last_sent = max(left) if left else None
+
     def _alerting(self, level: int, clock_ms: int, place: tuple[int, int]) -> Decided | None:
         episode = self._episode
-        if episode is None or clock_ms - episode.last_alerting_ms > LAPSE_MS:
+        if episode is None or clock_ms - episode.last_alerting_ms > self._durations.lapse_ms:
             episode = self._episode = _Episode(clock_ms, clock_ms)
         episode.last_alerting_ms, episode.clear_since_ms = clock_ms, None
         if level <= episode.sent:
@@ -167,7 +204,10 @@ class _RuleOfSubject:
             identity = alert_id(self.rule, VERSION, self.token, episode.start_ms, level)
             if place[1] < self._expired_before.get(identity, -1):
                 return EXPIRED
-        if self._last_sent and level <= self._last_sent[1] and clock_ms - self._last_sent[0] < COOL_DOWN_MS:
+        if self._expired and self._expired(Decided(self.rule, self.token, episode.start_ms, level, None, *place, 0)):
+            return EXPIRED
+        last = self._last_sent
+        if last and level <= last[1] and clock_ms - last[0] < self._durations.cool_down_ms:
             return COOL_DOWN
         return None
 
@@ -184,14 +224,20 @@ def recompute(vitals: pa.Table, expired_before: Mapping[str, int]) -> list[Decid
 
 
 def _of_subject(token: str, readings: Iterator[tuple], expired_before: Mapping[str, int]) -> list[Decided]:
-    rules = {signal: _RuleOfSubject(limits[0], token, expired_before) for signal, limits in LIMITS.items()}
-    news2 = _RuleOfSubject("news2", token, expired_before)
+    rules = {signal: RuleOfSubject(limits[0], token, expired_before) for signal, limits in LIMITS.items()}
+    scores = [RuleOfSubject(name, token, expired_before) for name in ("news2", "qsofa", "shock_index")]
+    trend, windows = RuleOfSubject("shock_trend", token, expired_before), {}
     times: list[int | None] = [None] * len(CODES)
     values = [0.0] * len(CODES)
     points = [0] * len(CODES)
     clock_ms = None
     decided = []
     for signal, value, at_ms, partition, offset in readings:
+        if signal in (PULSE, MAP):
+            if windows and at_ms // WINDOW_MS > max(windows):
+                decided.append(trend.find(*shock_trend(windows, at_ms // WINDOW_MS), at_ms, (partition, offset)))
+            if not windows or at_ms // WINDOW_MS > max(windows) - 25:
+                windows.setdefault(at_ms // WINDOW_MS, ([], []))[signal == MAP].append(math.floor(value * 10 + 0.5))
         newest = times[signal]
         if newest is not None and at_ms < newest:
             continue
@@ -202,7 +248,11 @@ def _of_subject(token: str, readings: Iterator[tuple], expired_before: Mapping[s
             current = clock_ms - at_ms <= CARRY_MS[signal]
             level, clear = threshold(signal, value) if current else (0, False)
             decided.append(rules[signal].find(level, clear, clock_ms, place))
-        decided.append(news2.find(*_news2(times, points, clock_ms), clock_ms, place))
+        known = {
+            each: values[each] for each, at in enumerate(times) if at is not None and clock_ms - at <= CARRY_MS[each]
+        }
+        found = (_news2(times, points, clock_ms), qsofa(known), shock_index(known))
+        decided += [rule.find(*each, clock_ms, place) for rule, each in zip(scores, found, strict=True)]
     return [decision for decision in decided if decision is not None]
 
 
@@ -219,6 +269,85 @@ def _news2(times: list[int | None], points: list[int], clock_ms: int) -> tuple[i
         highest = max(highest, points[signal])
     level = 3 if total >= 7 else 2 if total >= 5 else 1 if highest == 3 else 0
     return level, not missing and total <= 3 and highest < 3
+
+
+def qsofa(known: Mapping[int, float]) -> tuple[int, bool]:
+    """Seymour et al., JAMA 2016: 22 breaths or more, 100 mm[Hg] or less, mentation altered; two points alert."""
+    met = [
+        RR in known and math.floor(known[RR] + 0.5) >= 22,
+        SBP in known and math.floor(known[SBP] + 0.5) <= 100,
+        known.get(ACVPU, 0) > 0,
+    ]
+    points = sum(met)
+    return (0, 0, 1, 2)[points], points < 2 and RR in known and SBP in known
+
+
+def shock_index(known: Mapping[int, float]) -> tuple[int, bool]:
+    """Pulse over systolic pressure: 0.9 a warning (Rady 1994), 1.0 critical (Berger 2013), clear below 0.8."""
+    if PULSE not in known or SBP not in known:
+        return 0, False
+    index = known[PULSE] / known[SBP]
+    return (2 if index >= 1.0 else 1 if index >= 0.9 else 0), index < 0.9 - 0.1
+
+
+WINDOW_MS = 300_000
+
+
+def shock_trend(windows: Mapping[int, tuple[list[int], list[int]]], before: int) -> tuple[int, bool]:
+    """Over the twelve windows of five minutes before one: does the pulse vary less by 30 % and the mean pressure fall
+    by 10 mm[Hg], by lines of least squares, nine windows at least known? Samples are whole tenths."""
+    points = []
+    for nth in range(12):
+        rates, pressures = windows.get(before - 12 + nth, ([], []))
+        if len(rates) >= 5 and pressures:
+            mean = sum(rates) / len(rates)
+            deviation = math.sqrt(sum((rate - mean) ** 2 for rate in rates) / (len(rates) - 1)) / 10
+            points.append((nth, deviation, sum(pressures) / len(pressures) / 10))
+    if len(points) < 9:
+        return 0, False
+    first, last = (_line(points, nth) for nth in (0, 11))
+    fall = (first[0] - last[0]) / first[0] if first[0] > 0 else 0.0
+    drop = first[1] - last[1]
+    return int(fall >= 0.3 and drop >= 10), fall < 0.15 or drop < 5
+
+
+def _line(points: list[tuple[int, float, float]], at: int) -> tuple[float, float]:
+    """Where the two lines of least squares stand at a window."""
+    middle = sum(nth for nth, _, _ in points) / len(points)
+    spread = sum((nth - middle) ** 2 for nth, _, _ in points)
+    return tuple(
+        sum(point[which] for point in points) / len(points)
+        + (at - middle) * sum((point[0] - middle) * point[which] for point in points) / spread
+        for which in (1, 2)
+    )
+
+
+def meets_sirs(vitals: pa.Table) -> set[str]:
+    """Subjects whose temperature, pulse and breathing alone meet two criteria of SIRS at some moment."""
+    return {token for token, _, _, _ in first_sirs(vitals)}
+
+
+def first_sirs(vitals: pa.Table) -> list[tuple[str, int, tuple[int, int], dict[int, tuple[int, float]]]]:
+    """Of each such subject the first of these moments: token, clock, place of its reading, and signal -> (effective
+    time, value) of the three."""
+    told = [(token, _first_sirs(readings)) for token, readings in _by_subject(vitals)]
+    return [(token, *moment) for token, moment in told if moment is not None]
+
+
+def _first_sirs(readings: Iterator[tuple]) -> tuple[int, tuple[int, int], dict[int, tuple[int, float]]] | None:
+    newest: dict[int, tuple[int, float]] = {}
+    clock_ms = -math.inf
+    for signal, value, at_ms, partition, offset in readings:
+        if signal in newest and at_ms < newest[signal][0]:
+            continue
+        newest[signal], clock_ms = (at_ms, value), max(clock_ms, at_ms)
+        known = {each: value for each, (at, value) in newest.items() if clock_ms - at <= CARRY_MS[each]}
+        tenths = math.floor(known.get(TEMPERATURE, 37.0) * 10 + 0.5)
+        met = (tenths < 360 or tenths > 380) + (math.floor(known.get(PULSE, 0) + 0.5) > 90)
+        if met + (math.floor(known.get(RR, 0) + 0.5) > 20) >= 2:
+            told = {each: newest[each] for each in (TEMPERATURE, PULSE, RR) if each in known}
+            return int(clock_ms), (partition, offset), told
+    return None
 
 
 def _by_subject(vitals: pa.Table) -> Iterator[tuple[str, Iterator[tuple]]]:

@@ -1,7 +1,8 @@
 """What must be true of a history, check by check. Nothing here reads a file, a broker or a lake.
 
 Holds: the checks and how much each found.
-Does not hold: how facts are collected; what must be true of alerts (`alert_checks`).
+Does not hold: how facts are collected; what must be true of alerts (`alert_checks`, `sepsis_alerts`) and scores
+(`score_checks`).
 
 Every check returns `Finding`s: under which heading they count, how many, and where the first is found. Places are
 positions; no value and no identifier is ever in one.
@@ -29,7 +30,9 @@ from .history import (
     MEDICATION,
     OWN_TABLE,
     REJECTS,
+    SCORES,
     SENT_STREAMS,
+    UNJUDGED_STREAMS,
     VITALS,
     WEARABLES,
     WITHHELD,
@@ -43,6 +46,9 @@ from .history import (
 from .kafka_log import person_of
 from .ledger import FAILED, OK
 from .message import said_digest
+from .score_checks import check_scores
+from .score_message import SCORE_SCHEMA
+from .sepsis_alerts import check_sepsis
 from .vault import Keys, NotOpened, message_of
 
 NOWHERE, ROW, REJECT, DUPLICATE = range(4)
@@ -60,6 +66,10 @@ def check(history: History) -> list[Finding]:
         findings += _check_summary(history)
     if {VITALS, ALERTS, WITHHELD} <= history.streams.keys():
         findings += check_alerts(history)
+    if SCORES in history.streams and history.models:
+        findings += check_scores(history)
+        if {ALERTS, WITHHELD} <= history.streams.keys():
+            findings += check_sepsis(history)
     findings += _check_counts(history)
     return [finding for finding in findings if finding.count]
 
@@ -106,6 +116,9 @@ def _unknown_topics(history: History) -> Iterator[Finding]:
             continue
         owners = [topic for topic, owner in known.items() if name in (owner, REJECTS, DUPLICATES)]
         strange = pc.invert(pc.is_in(table.rows["topic_id"].cast(pa.string()), pa.array(owners, pa.string())))
+        if name in (REJECTS, DUPLICATES):
+            others = pc.is_in(table.rows["stream"].cast(pa.string()), pa.array(UNJUDGED_STREAMS, pa.string()))
+            strange = pc.and_not(strange, others)
         yield found("phantom", strange.to_numpy(), f"{name}: row of a topic that does not feed it")
 
 
@@ -190,7 +203,7 @@ def _repetitions(history: History, stream: Stream) -> tuple[np.ndarray, np.ndarr
 
 
 def _event_column(stream: Stream) -> str:
-    return "event_id" if stream.name in SENT_STREAMS else "alert_id"
+    return {SCORES: "score_id", ALERTS: "alert_id", WITHHELD: "alert_id"}.get(stream.name, "event_id")
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -210,6 +223,7 @@ _SAME = {
     MEDICATION: _columns_of(medication_event.ROW_SCHEMA),
     ALERTS: _columns_of(ALERT_SCHEMA),
     WITHHELD: (*_columns_of(ALERT_SCHEMA), "withheld_because"),
+    SCORES: _columns_of(SCORE_SCHEMA),
 }
 
 

@@ -25,6 +25,9 @@ HEADINGS = (
     "miscounted",
     "alerts_missing",
     "alerts_forged",
+    "scores_missing",
+    "scores_forged",
+    "scores_wrong",
 )
 
 

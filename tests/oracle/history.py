@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from .ledger import Ledger, Summary
+from .score_models import ScoreModel
 from .vault import Keys
 
 VITALS, ALERTS, WITHHELD = "device.vitals", "clinical.alerts", "clinical.alerts.withheld"
+SCORES = "clinical.scores"
 WEARABLES, LABS, ADMISSIONS, MEDICATION = "iot.patient", "lab.results", "adt.events", "medication.events"
 OWN_TABLE = {
     VITALS: "vitals",
@@ -26,8 +28,17 @@ OWN_TABLE = {
     MEDICATION: "medication_events",
     ALERTS: "alerts",
     WITHHELD: "alerts_withheld",
+    SCORES: "scores",
 }
 SENT_STREAMS = (VITALS, WEARABLES, LABS, ADMISSIONS, MEDICATION)
+UNJUDGED_STREAMS = (
+    "alert.feedback",
+    "clinical.scores",
+    "lineage.events",
+    "patient.consent.updates",
+    "patient.data.deletions",
+)
+"""They share the tables of rejects and duplicates with those that are judged; scores are judged where collected."""
 """What the outside world sends, keyed by the patient; in all of them a patient has the same partition."""
 HORIZONS_S = {WEARABLES: 604_800, LABS: 2_592_000, ADMISSIONS: 2_592_000, MEDICATION: 2_592_000}
 """How far apart two messages of one event may be, where it is not `History.horizon_us`."""
@@ -76,6 +87,8 @@ class History:
     `streams` and `tables` by name; a stream that was not collected is not judged. `ledgers` in the order of playing.
     `horizon_us`: how far apart by Kafka time two messages of one event may be and still have to be told as duplicates
     (`HORIZONS_S` for some streams). `keys`: what opens sealed cells; without them only their sizes are judged.
+    `models`: those that scores may be of, the first where none says; without any, scores are not judged.
+    `intensive_care`: patterns of the wards that are that; without any, by usual names.
     """
 
     streams: dict[str, Stream]
@@ -84,6 +97,8 @@ class History:
     summary: Summary | None = None
     horizon_us: int = 172_800 * 1_000_000
     keys: Keys | None = None
+    models: tuple[ScoreModel, ...] = ()
+    intensive_care: tuple[str, ...] = ()
 
     def horizon_of(self, stream: str) -> int:
         """Microseconds."""

@@ -22,6 +22,7 @@ from .history import (
     MEDICATION,
     OWN_TABLE,
     REJECTS,
+    SCORES,
     VITALS,
     WEARABLES,
     WITHHELD,
@@ -33,6 +34,8 @@ from .lake import LakePlace, read_lake
 from .ledger import read_ledger, read_summary
 from .medication_event import read_medication
 from .reading import read_messages, read_wearables
+from .score_message import read_scores
+from .score_models import BUILT_IN, read_model
 from .vault import read_vault
 
 READERS = {
@@ -43,6 +46,7 @@ READERS = {
     MEDICATION: read_medication,
     ALERTS: read_alerts,
     WITHHELD: read_alerts,
+    SCORES: read_scores,
 }
 
 
@@ -56,6 +60,8 @@ class Places:
         lake: catalog and store.
         ledgers: the simulator's ledgers, in the order of playing; `summary` a ledger of `gen.py`.
         vault: the database of the embedded vault, its key files beside it; without it no sealed cell is opened.
+        models: folders of the models that scores may be of, the one in force first.
+        intensive_care: patterns of the wards that are that, where the site names them.
     """
 
     kafka: Mapping[str, object] = field(repr=False)
@@ -65,6 +71,8 @@ class Places:
     summary: Path | None = None
     horizon_s: int = 172_800
     vault: Path | None = None
+    models: tuple[Path, ...] = (BUILT_IN,)
+    intensive_care: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,8 @@ def collect(places: Places) -> History:
         read_summary(places.summary) if places.summary else None,
         places.horizon_s * 1_000_000,
         read_vault(places.vault) if places.vault else None,
+        tuple(map(read_model, places.models)) if SCORES in places.topics else (),
+        places.intensive_care,
     )
 
 

@@ -17,18 +17,23 @@ import pyarrow as pa
 
 from . import alerts as offline
 from .alert_message import ALERT_SCHEMA, read_alerts
-from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, VITALS, WITHHELD, History, LakeTable, Stream
+from .history import ALERTS, DUPLICATES, OWN_TABLE, REJECTS, SCORES, VITALS, WITHHELD, History, LakeTable, Stream
 from .kafka_log import log_table
 from .ledger import SENT_SCHEMA, Ledger
 from .oracle import READERS
+from .perfect_scores import MODEL, alerts_told, message, scores_told
+from .perfect_scores import Told as ScoreTold
 from .perfect_streams import SEALED, Told, key_of, row_columns, sealed_message, told_by_stream
 from .reading import read_messages
+from .score_message import SCORE_SCHEMA, read_scores
 from .vault import Keys
 
 START_MS = 1_795_000_000_000
 DELAY_MS = 700
 TOPIC_IDS = {name: f"topic-{name}" for name in OWN_TABLE}
 PARTITIONS = 2
+MOMENTS_MS = (START_MS + 25 * 60_000, START_MS + 101 * 60_000)
+"""When sepsis scores are told: while a patient is ill, and when all has come."""
 UTC_US = pa.timestamp("us", "UTC")
 
 
@@ -124,25 +129,51 @@ def perfect_history() -> History:
     told = facts()
     offsets = dict(_offsets(told))
     vitals = _vitals_table([(fact, offsets[fact.number]) for fact in told if fact.fate == "row"])
-    decided = offline.recompute(vitals, {})
     streams = {VITALS: _vitals_stream(told, offsets)}
     tables = {"vitals": _lake_table("vitals", vitals, streams[VITALS])}
-    persons = {fact.token: fact.person for fact in told if fact.token and fact.person}
-    readings = {(fact.partition, offsets[fact.number]): fact for fact in told}
-    for name, wanted in ((ALERTS, False), (WITHHELD, True)):
-        mine = [decision for decision in decided if (decision.withheld_because is not None) == wanted]
-        streams[name] = _alert_stream(name, mine, persons, readings)
-        table = OWN_TABLE[name]
-        tables[table] = _lake_table(table, _alert_rows(streams[name]), streams[name])
-    rejects, duplicates = _reject_rows(told, offsets), _duplicate_rows(told, offsets)
     for name, others in told_by_stream().items():
         streams[name] = _other_stream(name, others)
         tables[OWN_TABLE[name]] = _lake_table(OWN_TABLE[name], _other_rows(name, others), streams[name])
+    persons = {fact.token: fact.person for fact in told if fact.token and fact.person}
+    readings = {(fact.partition, offsets[fact.number]): fact for fact in told}
+    scored = scores_told(tables, MOMENTS_MS)
+    newest = {
+        (fact.token, at_ms): (fact.partition, offsets[fact.number])
+        for at_ms in MOMENTS_MS
+        for fact in told
+        if fact.token and fact.fate == "row" and fact.appended_ms <= at_ms
+    }
+    streams[SCORES] = _score_stream(scored, persons, newest)
+    tables["scores"] = _lake_table("scores", _told_rows(streams[SCORES], SCORE_SCHEMA), streams[SCORES])
+    on_scores = alerts_told(scored, newest)
+    said = {decision.alert_id: (at_ms, score) for decision, at_ms, score in on_scores}
+    decided = [*offline.recompute(vitals, {}), *_sirs(vitals), *(decision for decision, *_ in on_scores)]
+    for name, wanted in ((ALERTS, False), (WITHHELD, True)):
+        mine = [decision for decision in decided if (decision.withheld_because is not None) == wanted]
+        streams[name] = _alert_stream(name, mine, persons, readings, said)
+        table = OWN_TABLE[name]
+        tables[table] = _lake_table(table, _told_rows(streams[name], ALERT_SCHEMA), streams[name])
+    rejects, duplicates = _reject_rows(told, offsets), _duplicate_rows(told, offsets)
+    for others in told_by_stream().values():
         rejects = pa.concat_tables([rejects, _other_rejects(others, rejects.schema)])
         duplicates = pa.concat_tables([duplicates, _other_duplicates(others, duplicates.schema)])
     tables[REJECTS] = _lake_table(REJECTS, rejects, *streams.values())
     tables[DUPLICATES] = _lake_table(DUPLICATES, duplicates, *streams.values())
-    return History(streams, tables, (_ledger(told, offsets),), keys=_keys(tables))
+    return History(streams, tables, (_ledger(told, offsets),), keys=_keys(tables), models=(MODEL,))
+
+
+def _sirs(vitals: pa.Table) -> list[offline.Decided]:
+    """Of everybody who meets SIRS the first alert; what it was reckoned from stands in `_EVIDENCE`."""
+    decided = []
+    for token, clock_ms, place, inputs in offline.first_sirs(vitals):
+        decided.append(offline.Decided("sirs", token, clock_ms, 1, None, *place, clock_ms))
+        _EVIDENCE[decided[-1].alert_id] = [
+            f"{offline.CODES[signal]} {value!r} {iso(at)}" for signal, (at, value) in inputs.items()
+        ]
+    return decided
+
+
+_EVIDENCE: dict[str, list[str]] = {}
 
 
 def _keys(tables: dict[str, LakeTable]) -> Keys:
@@ -247,9 +278,16 @@ def _duplicate_rows(told: list[Fact], offsets: dict[int, int]) -> pa.Table:
 
 
 def _alert_stream(
-    name: str, decided: list[offline.Decided], persons: dict[str, str], readings: dict[tuple[int, int], Fact]
+    name: str,
+    decided: list[offline.Decided],
+    persons: dict[str, str],
+    readings: dict[tuple[int, int], Fact],
+    said: dict[str, tuple[int, float]],
 ) -> Stream:
-    values = [_alert(d, persons[d.subject_token], readings[d.partition, d.offset]) for d in decided]
+    """`said`: of alerts on scores when they were decided, and the score."""
+    values = [
+        _alert(d, persons[d.subject_token], readings[d.partition, d.offset], *said.get(d.alert_id, ())) for d in decided
+    ]
     keys = [persons[decision.subject_token].encode() for decision in decided]
     count = len(decided)
     appended_us = np.arange(count, dtype=np.int64) * 1_000_000 + (START_MS + 10_000_000) * 1000
@@ -257,16 +295,21 @@ def _alert_stream(
     return Stream(name, TOPIC_IDS[name], _ends(log), log)
 
 
-def _alert(decision: offline.Decided, person: str, reading: Fact) -> bytes:
+def _alert(
+    decision: offline.Decided, person: str, reading: Fact, processed_ms: int | None = None, score: float | None = None
+) -> bytes:
     appended_ms = reading.appended_ms
+    processed_ms = processed_ms or appended_ms + 20
     times = {
         "device": iso(reading.event_ms), "received": None, "appended": iso(appended_ms),
-        "effective": iso(decision.clock_ms), "processed": iso(appended_ms + 20), "alerted": iso(appended_ms + 25),
+        "effective": iso(decision.clock_ms), "processed": iso(processed_ms), "alerted": iso(processed_ms + 5),
     }  # fmt: skip
     message = {
-        "model": None, "ward": "ICU-1", "bed": None, "code": reading.code, "value": reading.value, "score": None,
+        "model": None, "ward": "ICU-1", "bed": None, "code": reading.code, "score": score,
+        "value": None if isinstance(reading.value, str) else reading.value,
         "score_is_lower_bound": True, "reasons": ["one", "another"], "missing": ["bed"], "late": False,
-        "retracts": None, "times": times,
+        "evidence": _EVIDENCE.get(decision.alert_id),
+        "retracts": decision.retracts, "times": times,
         "alert_id": decision.alert_id, "rule": decision.rule, "rule_version": offline.VERSION, "severity": "urgent",
         "level": decision.level, "subject_token": decision.subject_token,
         "patient": {"patient_id": person, "birth_date": "1950-12-31"},
@@ -277,9 +320,23 @@ def _alert(decision: offline.Decided, person: str, reading: Fact) -> bytes:
     return json.dumps(message).encode()
 
 
-def _alert_rows(stream: Stream) -> pa.Table:
+def _score_stream(
+    scored: list[ScoreTold], persons: dict[str, str], newest: dict[tuple[str, int], tuple[int, int]]
+) -> Stream:
+    values = []
+    for each in scored:
+        partition, offset = newest[each.score.token, each.at_ms]
+        source = {"topic_id": TOPIC_IDS[VITALS], "partition": partition, "offset": offset}
+        values.append(message(each, persons[each.score.token], source, iso))
+    keys = [persons[each.score.token].encode() for each in scored]
+    appended_us = np.array([each.at_ms * 1000 + 30_000 for each in scored], np.int64)
+    log = log_table([0] * len(scored), range(len(scored)), appended_us, keys, values, read_scores)
+    return Stream(SCORES, TOPIC_IDS[SCORES], _ends(log), log)
+
+
+def _told_rows(stream: Stream, schema: pa.Schema) -> pa.Table:
     log = stream.log
-    columns = {name: log[name] for name in ALERT_SCHEMA.names if name not in ("fault", "patient_id", "told_birth_year")}
+    columns = {name: log[name] for name in schema.names if name not in ("fault", "patient_id", "told_birth_year")}
     place = {
         "topic_id": pa.array([stream.topic_id] * len(log), pa.string()),
         "kafka_partition": log["partition"],

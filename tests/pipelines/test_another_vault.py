@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from infra.planning import contracts
 from pipelines.restore import refuse_other_tokens
+from tests.warehouse.fenced import new_table
 from warehouse.contract import Contracts, load_contracts
 from warehouse.vault import SqliteVault, VaultError, open_vault
 
@@ -19,7 +19,7 @@ def _vault(folder) -> SqliteVault:
 
 
 def test_the_vault_of_the_tables_is_accepted_again_and_another_is_refused_with_the_way_out(settings, tmp_path):
-    contracts.apply(settings)
+    new_table(settings)
     first = _vault(tmp_path / "first")
     refuse_other_tokens(settings, first, CONTRACTS)
     refuse_other_tokens(settings, _vault(tmp_path / "first"), CONTRACTS)
@@ -30,13 +30,13 @@ def test_the_vault_of_the_tables_is_accepted_again_and_another_is_refused_with_t
 def test_other_tables_may_have_another_vault(settings, tmp_path):
     other = replace(settings, namespace=f"{settings.namespace}_other")
     for each in (settings, other):
-        contracts.apply(each)
+        new_table(each)
     refuse_other_tokens(settings, _vault(tmp_path / "first"), CONTRACTS)
     refuse_other_tokens(other, _vault(tmp_path / "second"), CONTRACTS)
 
 
 def test_another_identifier_system_of_a_stream_is_refused_and_a_new_stream_is_not(settings, tmp_path):
-    contracts.apply(settings)
+    new_table(settings)
     vault = _vault(tmp_path / "first")
     streams = tuple(CONTRACTS.values())
     without_labs = Contracts(tuple(stream for stream in streams if stream.name != "lab.results"))

@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.batch import Reject, StreamBatch
 from pipelines.decode.json import SLICE, JsonDecoder
+from tests.examples import tried
 from tests.pipelines.messages import ALERTS, VITALS, alert, encoded, messages, reading, reasons
 
 GOOD = encoded(reading())
@@ -213,7 +214,7 @@ def test_an_inner_object_of_optional_fields_may_be_absent_or_null():
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.just(GOOD), st.none()), max_size=30))
-@settings(max_examples=60, deadline=None)
+@tried(20)
 def test_whatever_comes_each_message_is_in_one_place(values):
     batch = _decoded(values)
     reasons(batch)

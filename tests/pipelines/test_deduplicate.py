@@ -6,11 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.batch import StreamBatch
 from pipelines.deduplicate import FirstPositions, deduplicate
+from tests.examples import tried
 from tests.pipelines.messages import KEY, VITALS, decoded, messages, reading, reasons
 
 HORIZON_S = 100
@@ -81,14 +82,14 @@ cuts = st.lists(st.integers(0, 80), max_size=8)
 
 
 @given(logs(), cuts)
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_it_is_the_plain_model_wherever_batches_are_cut(log, cut):
     model, memory = Model(), _memory()
     assert [first for part in _cut(log, cut) for first in _seen(memory, part)] == [model.see(*row) for row in log]
 
 
 @given(logs(), cuts, st.sampled_from([1 << 36, 1 << 37, 1 << 50]), st.sampled_from([1 << 26, 1 << 27, 1_795_309_500]))
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_offsets_and_times_of_any_size_are_told_apart(log, cut, offset, seconds):
     log = [(name, partition, o + offset - 20, s + seconds - 50) for name, partition, o, s in log]
     model, memory = Model(), _memory()
@@ -107,7 +108,7 @@ def test_an_event_of_long_ago_is_not_taken_for_one_of_late():
 
 
 @given(logs(), cuts, st.integers(0, 80))
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_a_memory_restored_from_the_rows_goes_on_as_the_one_before(log, cut, at):
     model = Model()
     expected = [model.see(*row) for row in log]
@@ -120,7 +121,7 @@ def test_a_memory_restored_from_the_rows_goes_on_as_the_one_before(log, cut, at)
 
 
 @given(logs(), st.integers(0, 80), cuts)
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_reading_a_stretch_again_within_the_horizon_changes_nothing(log, start, cut):
     log = [(name, partition, offset, seconds % HORIZON_S) for name, partition, offset, seconds in log]
     memory = _memory()
@@ -131,7 +132,7 @@ def test_reading_a_stretch_again_within_the_horizon_changes_nothing(log, start, 
 
 
 @given(logs(), st.integers(4, 40), cuts)
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_forgetting_for_want_of_room_lets_in_and_never_loses(log, max_ids, cut):
     """With any bound: what is called a duplicate has the same id at the offset named, earlier and young enough."""
     memory = _memory(max_ids)

@@ -234,3 +234,19 @@ def test_a_table_that_was_rolled_back_ends_the_process_even_where_nothing_new_co
         until(lambda: lake.raise_if_broken())
     next(iter(lake.committers.values())).error = None
     lake.drain(1.0)
+
+
+def test_rows_of_a_table_in_a_hurry_do_not_wait_as_long_as_the_settings_say(table):
+    settings = replace(Settings.from_environment({}), commit_seconds=600.0)
+    slow, quick = FakeTable(), table
+    sinks = [
+        LakeTable("slow", frozenset({"s"}), SCHEMA, lambda: slow, lambda b: b.rows),
+        LakeTable("quick", frozenset({"s"}), SCHEMA, lambda: quick, lambda b: b.rows, commit_seconds=0.05),
+    ]
+    lake = Lake(settings, sinks, catch_up=lambda lake: None)
+    lake.starts_at({(TOPIC, 0): 0})
+    lake.offer(batch(0, 10), may_wait=lambda: False)
+    until(lambda: quick.next == 10)
+    assert slow.next == 0
+    lake.drain(1.0)
+    assert slow.next == 10

@@ -4,10 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.normalise import normalise
+from tests.examples import tried
 from tests.pipelines.messages import ALERTS, VITALS, alert, decoded, reading, reasons, wave
 from warehouse.vocabulary import BEDSIDE, codes_in
 
@@ -94,7 +95,7 @@ _PIECES = st.sampled_from(
 
 
 @given(_NUMBERS, st.sampled_from("T t"), st.integers(0, 3), _PIECES)
-@settings(max_examples=100, deadline=None)
+@tried(40)
 def test_a_bad_neighbour_never_changes_how_a_time_is_read(numbers, separator, parts, end):
     year, month, day, hour, minute, second = numbers
     clock = [f"{hour:02d}", f"{minute:02d}", f"{second:02d}"][:parts]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.batch import MessageBatch
 from pipelines.poison import DEATHS_AT_ONE_PLACE, PoisonWatch, cut_up
+from tests.examples import tried
 
 TOPIC = "id"
 
@@ -117,7 +118,7 @@ def test_a_record_that_cannot_be_read_is_no_record(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_pieces_account_for_every_message_and_position_once_and_in_order(data):
     places = [(0, o) for o in sorted(data.draw(st.sets(st.integers(5, 40), max_size=12)))]
     places += [(1, o) for o in sorted(data.draw(st.sets(st.integers(5, 40), max_size=12)))]

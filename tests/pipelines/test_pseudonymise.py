@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from pipelines.batch import StreamBatch
 from pipelines.pseudonymise import pseudonymise
 from tests.pipelines.messages import ALERTS, KEY, VITALS, messages, tokenizer
-from warehouse.identity import subject_token
+from warehouse.identity import Tokenizer, subject_token
 
 SYSTEM = VITALS.topic.key_system
 
@@ -68,3 +71,48 @@ def test_batches_without_any_subject_pass(keys):
 def test_no_key_stands_in_a_reject():
     batch = _done([b"canary"])
     assert "canary" not in repr(batch.rejects)
+
+
+class Erased:
+    """A ledger on which some tokens stand."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = tokens
+
+    def changes(self) -> int:
+        return 1
+
+    def epoch_of(self, first_token: str) -> int | None:
+        return None if first_token in self.tokens else 0
+
+
+class Returned(Erased):
+    """A ledger on which some tokens stand whose people came back at one instant."""
+
+    since_ms = 1_000
+
+    def epoch_of(self, first_token: str) -> int | None:
+        return 1 if first_token in self.tokens else 0
+
+    def returned_ms(self, token: str) -> int:
+        return self.since_ms
+
+
+def test_of_a_person_who_returned_messages_from_before_stay_refused_whoever_reads_them():
+    one, two = tokenizer().tokens(["P000001", "P000002"])
+    keys = [b"P000001", b"P000002", b"device:x", b"P000001", b"P000001"]
+    read = replace(messages([b"{}"] * 5, keys, VITALS), appended_ms=np.array([999, 999, 0, 1_000, 500]))
+    batch = pseudonymise(StreamBatch(read), Tokenizer(KEY, SYSTEM, Returned(one)), VITALS)
+    assert [(reject.index, reject.reason) for reject in batch.rejects] == [(0, "erased"), (4, "erased")]
+    assert batch.tokens.to_pylist() == [None, two, None, subject_token(KEY, SYSTEM, "P000001", 1), None]
+    assert batch.subjects.to_pylist() == [None, "P000002", None, "P000001", None]
+
+
+def test_what_comes_of_an_erased_person_is_refused_and_has_no_token():
+    one, two = tokenizer().tokens(["P000001", "P000002"])
+    keys = [b"P000002", b"P000001", b"device:x", b"P000001"]
+    knowing = Tokenizer(KEY, SYSTEM, Erased(one))
+    batch = pseudonymise(StreamBatch(messages([b"{}"] * 4, keys, VITALS)), knowing, VITALS)
+    assert [(reject.index, reject.reason) for reject in batch.rejects] == [(1, "erased"), (3, "erased")]
+    assert batch.tokens.to_pylist() == [two, None, None, None]
+    assert batch.subjects.to_pylist() == ["P000002", None, None, None]

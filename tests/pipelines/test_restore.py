@@ -6,15 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from infra.planning import contracts
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.clinical.signals import INDEX
-from pipelines.restore import _FORGET_AFTER
+from pipelines.rules_before import FORGET_AFTER
 from tests.pipelines.clinical.test_monitor import least_past
 from tests.pipelines.clinical.wards import as_past, eventful, reading, table
+from tests.warehouse.fenced import new_table
 from warehouse import history
 from warehouse.analytics import Analytics
-from warehouse.catalog import open_catalog
 from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
 from warehouse.offsets import Interval
@@ -25,7 +24,7 @@ TOPIC = "topic"
 
 def commit(settings, rows: pa.Table) -> None:
     """The rows of one partition, as rows of `vitals`."""
-    contracts.apply(settings)
+    catalog, identifier = new_table(settings)
     schema = arrow_schema(load_contracts().table("vitals"))
     told = {name: rows[name].combine_chunks() for name in rows.column_names}
     told["event_id"] = pa.array([str(offset) for offset in rows["kafka_offset"].to_pylist()])
@@ -34,7 +33,7 @@ def commit(settings, rows: pa.Table) -> None:
     columns = [
         told[field.name].cast(field.type) if field.name in told else pa.nulls(len(rows), field.type) for field in schema
     ]
-    fenced = FencedTable(open_catalog(settings), (settings.namespace, "vitals"), writer="test")
+    fenced = FencedTable(catalog, identifier, writer="test")
     fenced.establish(TOPIC, {0: 0})
     fenced.commit(pa.Table.from_arrays(columns, schema=schema), [Interval(TOPIC, 0, 0, len(rows))])
 
@@ -74,7 +73,7 @@ def test_at_any_position_the_lake_gives_back_the_state_of_never_having_stopped(s
             past = least_past(going.observe(table(readings[:stop])))
             alerted = sorted({alert.subject_token for alert in past})
             rows = history.readings_below(
-                session, TOPIC, {0: stop}, list(INDEX), alerted, restored.lookback, _FORGET_AFTER
+                session, TOPIC, {0: stop}, list(INDEX), alerted, restored.lookback, FORGET_AFTER
             )
             restored.restore(rows, as_past(past))
             rest = table(readings[stop:])

@@ -62,6 +62,7 @@ CONTRACT = SimpleNamespace(
     deduplication=SimpleNamespace(column="event_id", max_ids=MAX_IDS, horizon_seconds=HORIZON_S),
     tables=TABLES,
     topic=SimpleNamespace(key_system=None),
+    consented=(),
     keep_raw=False,
 )
 
@@ -80,6 +81,9 @@ class SimulatedContracts:
     def tables_of(self, stream: str) -> list[SimpleNamespace]:
         return TABLES
 
+    def values(self) -> list[SimpleNamespace]:
+        return [CONTRACT]
+
     def stream(self, name: str) -> SimpleNamespace:
         return CONTRACT
 
@@ -96,7 +100,11 @@ class SimulatedSteps:
         events = pa.array([messages.values[at].decode() for at in good], pa.string())
         rejects = tuple(Reject(at, "decode", "bad") for at in np.flatnonzero(bad).tolist())
         batch = StreamBatch(messages, rows=pa.table({"event_id": events}), row_index=good, rejects=rejects)
-        return deduplicate(batch, self._memory[0], self._contract, *self._memory[1:])
+        first, known, *_ = self._memory
+        return deduplicate(batch, first, self._contract, known)
+
+    def withhold(self, batch: StreamBatch, now_us: int) -> StreamBatch:
+        return batch
 
 
 def table_rows(batch: StreamBatch) -> pa.Table:

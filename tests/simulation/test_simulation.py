@@ -17,7 +17,7 @@ CAUGHT_WITHIN = 60_000
 FIRST_SEED = {
     "with old heads believed": 7,
     "with the way to a vector let go": 7,
-    "with files kept over a sweep": 7,
+    "with files kept over a sweep": 73,
     "without a sweep s fence": 7,
 }
 """Where to begin, for what few worlds bring about; 1 for all others."""

@@ -161,7 +161,13 @@ class World:
             process.start(self.judge.disturbances)
 
     def _surroundings(self, settings: Settings, n: int) -> Surroundings:
-        vault = SimpleNamespace(token_key=lambda: sim.KEY)
+        vault = SimpleNamespace(
+            token_key=lambda: sim.KEY,
+            house_key=lambda name: sim.KEY,
+            erased_changes=lambda: 0,
+            erased=dict,
+            returned=dict,
+        )
         return Surroundings(
             settings,
             lambda: range(len(self.broker.topic.partitions)),
@@ -530,7 +536,7 @@ def _stand_ins(world: World) -> list[tuple[Any, str, Any]]:
         (uuid, "uuid4", world._name),
         (restore, "open_table", opened),
         (restore, "StreamSteps", sim.SimulatedSteps),
-        (restore, "Tokenizer", lambda key, system: None),
+        (restore, "Tokenizer", lambda key, system, epochs: None),
         (committers, "time", world.time),
         (committers, "threading", threading_),
         (committers, "queue", SimulatedQueues(turns)),

@@ -8,16 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from infra.services.processes import Child
 from infra.services.store import EmbeddedStore
 from tests.conftest import READER, WRITER
 from warehouse.settings import Settings
-
-hypothesis.settings.register_profile("busy machine", deadline=None)
-hypothesis.settings.load_profile("busy machine")
 
 REST_PORT = 81
 """The store's own REST catalog listens so many above the port base; the product leaves it closed."""

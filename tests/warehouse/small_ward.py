@@ -132,6 +132,45 @@ def verdict(minute: int, passed: bool, failed: list[str]) -> dict[str, Any]:
     return {**counted, **judged, "passed": passed, "failed": failed}
 
 
+def asked_to_erase(request: str, state: str, second: float, batch: str = "") -> dict[str, Any]:
+    return {"request_id": request, "state": state, "subject_mark": "m", "sealed_subject": b"s", "category": None,
+            "batch": batch, "reason": "asked", "requested_at": at(0), "requested_by": "desk", "at": at(second),
+            "acted_by": "m.meyer"}  # fmt: skip
+
+
+def erased(store: str, second: float, left: int, size: int) -> dict[str, Any]:
+    return {"batch": "b1", "request_id": "", "store": store, "step": "deleted", "found": 9, "left_over": left,
+            "bytes": size, "evidence": "{}", "at": at(second), "acted_by": "m.meyer"}  # fmt: skip
+
+
+def role(version: str, second: float) -> dict[str, Any]:
+    return {"act": "promoted", "name": "sepsis", "version": version, "role": "champion", "in_force_at": at(second),
+            "reason": "better", "evidence": "{}", "approved_by": "m.meyer", "decided_at": at(second)}  # fmt: skip
+
+
+def export(name: str, act: str, second: float, request: str = "") -> dict[str, Any]:
+    return {"export_id": name, "act": act, "at": at(second), "acted_by": "analyst", "request_id": request,
+            "recipient": "study-12", "purpose": "research", "host": "node-1", "path": "/srv/readings.parquet",
+            "sha256": "9f", "size_bytes": 1_000, "rows": 12, "snapshots": "{}", "people": b"", "named": True,
+            "reason": ""}  # fmt: skip
+
+
+def watched(made: float, stays: int, values: list[float], changes: int) -> dict[str, Any]:
+    return {"monitor": "scores", "version": "v1", "seen_until": at(made), "stays": stays, "values": values,
+            "changes": changes, "mean": sum(values) / len(values), "made_at": at(made)}  # fmt: skip
+
+
+def shadowed(token: str, hour: int, risk: float, told: float) -> dict[str, Any]:
+    return {"subject_token": token, "hour_start": at(3_600 * hour), "hour_of_stay": hour + 1, "model_version": "v2",
+            "score": risk, "risk": risk, "is_alerting": risk >= 0.5, "told_version": "v1", "told_score": told,
+            "told_risk": told, "told_alerting": told >= 0.5, "told_again": True, "scored_at": at(90_000)}  # fmt: skip
+
+
+def studied(token: str, readings: int) -> dict[str, Any]:
+    return {"subject_token": token, "day": NOON.replace(hour=0), "readings": readings, "hours": 2, "codes": 3,
+            "first_at": at(0), "last_at": at(60), "consented_at": at(-60), "asked_at": at(90)}  # fmt: skip
+
+
 ROWS: dict[str, list[dict[str, Any]]] = {
     "vitals": [
         reading(0, "t1", "8867-4", 80.0),
@@ -178,6 +217,33 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         acted("r1", "cooled", 30, until=at(3_600)), acted("r1", "cooled", 31, until=at(3_600)),
         acted("r2", "removed", 1, until=at(86_400)), acted("r3", "removed", 2, until=None),
     ],
+    "erasure_requests": [
+        asked_to_erase("e1", "received", 0), asked_to_erase("e1", "deleted", 60, batch="b1"),
+        asked_to_erase("e2", "received", 120),
+    ],
+    "erasure_receipts": [erased("vitals", 30, 7, 700), erased("alerts", 40, 0, 50)],
+    "models": [
+        {"version": "v1", "name": "sepsis", "artefacts": "a", "learnt_from": "lake", "learnt_stays": 900,
+         "source": "lake", "snapshots": "{}", "code": "c", "parameters": "{}", "metrics": "{}", "registered_at": at(0),
+         "registered_by": "m.meyer"},
+    ],
+    "model_roles": [role("v1", 0), role("v2", 60), role("v3", 90_000)],
+    "drift_reports": [
+        {"look": "l1", "version": "v1", "kind": "unit", "place": "ICU-1", "items": ["creatinine"], "share": 0.1,
+         "because": "ratio 88.4", "remedy": "mend the unit", "retrains": False, "stays": 300, "tests": 40,
+         "made_at": at(60)},
+    ],
+    "drift_profiles": [
+        {"version": "v1", "scope": "all", "item": "creatinine", "stays": 700, "of_stays": 900, "quantiles": [0.5],
+         "measured_mean": 0.1, "measured_sd": 0.1, "stuck": [0.0], "stuck_stays": 700, "made_at": at(0)},
+    ],
+    "drift_monitors": [watched(60, 3, [0.1, 0.2, 0.3], 0), watched(120, 5, [0.4, 0.6], 1)],
+    "exports": [
+        export("x1", "made", 0), export("x2", "made", 60), export("x3", "made", 90),
+        export("x2", "asked", 120, "e1"), export("x3", "asked", 120, "e1"), export("x3", "confirmed", 180, "e1"),
+    ],
+    "shadow_scores": [shadowed("t1", 0, 0.75, 0.25), shadowed("t1", 1, 0.75, 0.75), shadowed("t2", 0, 0.25, 0.5)],
+    "research_cohort": [studied("t1", 10), studied("t2", 5)],
     "retention_holds": [
         held("h1", "placed", 0), held("h2", "placed", 60), held("h1", "lifted", 120),
     ],

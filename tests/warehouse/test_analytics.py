@@ -243,9 +243,12 @@ def test_the_sessions_credential_reads_the_lake_and_cannot_write_it(settings: Se
             session.execute(f"COPY (SELECT 1) TO '{settings.warehouse}/escape.parquet'")
 
 
-def test_a_statement_too_large_for_memory_ends_and_leaves_nothing_on_disk(reading: Analytics):
-    with pytest.raises(StatementFailed, match="memory"):
-        reading.query("SELECT i, repeat('x', 500) || i AS t FROM range(20000000) AS r(i) ORDER BY t")
+def test_a_statement_too_large_for_memory_ends_and_leaves_nothing_on_disk(settings: Settings, table: Table):
+    with (
+        Analytics(dataclasses.replace(settings, sql_memory_bytes=256 << 20)) as small,
+        pytest.raises(StatementFailed, match="WARDSTREAM_SQL_MEMORY_BYTES"),
+    ):
+        small.query("SELECT i, repeat('x', 500) || i AS t FROM range(5000000) AS r(i) ORDER BY t")
     assert not os.path.exists(".tmp")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -207,6 +208,20 @@ def test_a_start_is_recorded_by_an_empty_append_and_only_once(lake: Settings) ->
     assert table.scan().to_arrow().num_rows == 0
 
 
+def test_the_starts_of_several_topics_are_one_snapshot_and_one_that_fits_no_more_stops_them_all(
+    folder_lake: Settings,
+) -> None:
+    _, identifier = new_table(folder_lake)
+    starts = {TOPIC: {0: 3, 1: 0}, "second": {0: 7}}
+    assert fenced(folder_lake, identifier).establish_all(starts) == starts
+    assert fenced(folder_lake, identifier).establish_all({"second": {0: 5}}) == starts
+    assert fenced(folder_lake, identifier).establish_all({**starts, "third": {0: 0}}) == {**starts, "third": {0: 0}}
+    assert len(loaded(folder_lake, identifier).snapshots()) == 2
+    with pytest.raises(GapError, match="second"):
+        fenced(folder_lake, identifier).establish_all({"fourth": {0: 0}, "second": {0: 8}})
+    assert len(loaded(folder_lake, identifier).snapshots()) == 2
+
+
 def test_racing_starts_leave_one(folder_lake: Settings) -> None:
     _, identifier = new_table(folder_lake)
     table = fenced(folder_lake, identifier)
@@ -318,6 +333,29 @@ def test_racing_writers_lose_and_double_nothing(lake: Settings) -> None:
     assert positions(lake) == each_once(0, 10 * commits) + each_once(0, 10 * commits, 1)
 
 
+def test_two_who_write_in_turn_meet_once_each_and_look_before_they_write_from_then_on(folder_lake: Settings) -> None:
+    one, identifier = started(folder_lake)
+    other = fenced(folder_lake, identifier)
+    attempts = []
+    for turn in range(6):
+        start = 10 * turn
+        attempts.append(one.commit(readings(start, start + 10), [interval(start, start + 10)]).attempts)
+        attempts.append(other.commit(readings(start, start + 10, 1), [interval(start, start + 10, 1)]).attempts)
+    assert attempts[2:] == [2, 2, *[1] * 8]
+
+
+def test_who_writes_alone_remembers_the_head(folder_lake: Settings) -> None:
+    steps: list[str] = []
+    table, identifier = started(folder_lake, progress=steps.append)
+    table.commit(readings(0, 10), [interval(0, 10)])
+    fenced(folder_lake, identifier).commit(readings(0, 10, 1), [interval(0, 10, 1)])
+    del steps[:]
+    for start in range(10, 10 * (table_session.SHARED_ATTEMPTS + 5), 10):
+        table.commit(readings(start, start + 10), [interval(start, start + 10)])
+    assert steps[-8:].count("load") == 0
+    assert steps.count("load") == table_session.SHARED_ATTEMPTS
+
+
 # --- answers that never came
 
 
@@ -375,12 +413,17 @@ def _unreachable(identifier: Identifier) -> Table:
 def test_waiting_ends_when_the_caller_says_so(folder_lake: Settings) -> None:
     stop = threading.Event()
     steps: list[str] = []
-    table, _ = started(folder_lake, stop=stop, progress=steps.append)
+
+    def note(step: str) -> None:
+        steps.append(step)
+        if steps.count("wait") == 2:
+            stop.set()
+
+    table, _ = started(folder_lake, stop=stop, progress=note)
     Answers(table._session._catalog, before=lost_answer)
-    threading.Timer(0.3, stop.set).start()
     with pytest.raises(StoreUnavailableError, match="told to stop"):
         table.commit(readings(0, 10), [interval(0, 10)])
-    assert steps.count("wait") >= 2
+    assert steps.count("wait") == 2
 
 
 def test_a_catalog_that_answers_again_is_committed_to(folder_lake: Settings) -> None:
@@ -723,6 +766,25 @@ def test_rows_of_another_day_do_not_replace_a_day(folder_lake: Settings) -> None
     _, identifier = new_table(folder_lake, "vitals_by_minute")
     with pytest.raises(ValueError, match="another day"):
         fenced(folder_lake, identifier).append_derived(minutes(SECOND, 5), {"u": 2}, FIRST)
+
+
+def test_who_is_erased_while_rows_are_derived_is_in_no_commit_and_no_object(folder_lake: Settings) -> None:
+    _, identifier = new_table(folder_lake, "vitals_by_minute")
+    rows = pa.concat_tables([minutes(FIRST, 3), minutes(FIRST, 2)])
+    people = pa.array(["gone"] * 3 + ["there"] * 2)
+    rows = rows.set_column(rows.column_names.index("subject_token"), "subject_token", people)
+    asked: list[set[str]] = []
+
+    def erased(tokens: Iterable[str]) -> set[str]:
+        """Nobody as yet when it is first asked, which is before anything is staged."""
+        asked.append(set(tokens))
+        return asked[-1] & {"gone"} if len(asked) > 1 else set()
+
+    receipt = fenced(folder_lake, identifier, erased=erased).append_derived(rows, {"u": 1}, FIRST)
+    assert asked == [{"gone", "there"}, {"gone", "there"}, {"there"}], "before staging, after it, and of what is left"
+    table = loaded(folder_lake, identifier)
+    assert (receipt.rows, table.scan().to_arrow()["subject_token"].to_pylist()) == (2, ["there"] * 2)
+    assert len(list(Path(urlsplit(table.location()).path).rglob("*.parquet"))) == 1
 
 
 def test_a_derived_commit_carries_the_vector(folder_lake: Settings) -> None:

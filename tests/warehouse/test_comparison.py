@@ -7,9 +7,10 @@ from datetime import date, timedelta
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import tried
 from tests.warehouse.fenced import MINUTE, NOON, TOPIC, contract, readings
 from warehouse import comparison
 from warehouse.comparison import Comparison, TableComparison, compare_derived, compared_columns, no_positions, on_days
@@ -74,7 +75,7 @@ def planted(table: pa.Table, change: str, at: int) -> tuple[pa.Table, tuple[str,
     return with_value(table, at, column, value), ("column", column)
 
 
-@settings(max_examples=15)
+@tried(8)
 @given(change=st.sampled_from(CHANGES), at=st.integers(0, END - 1), window=st.sampled_from([1, 5, 1 << 18]))
 def test_one_change_is_told_as_what_it_is_on_its_day_and_on_no_other(change: str, at: int, window: int) -> None:
     table = rows()

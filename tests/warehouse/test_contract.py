@@ -15,16 +15,19 @@ from warehouse.contract import FOLDER, POSITION_COLUMNS, ContractError, Subject,
 
 ALL = load_contracts()
 VITALS = ALL.stream("device.vitals")
-INCOMING = {"device.vitals", "iot.patient", "lab.results", "adt.events", "medication.events"}
+INCOMING = {
+    "device.vitals", "iot.patient", "lab.results", "adt.events", "medication.events", "patient.consent.updates",
+}  # fmt: skip
+USED_ONLY_ON_DEMAND = {"raw.messages.odcs.yaml", "consent_withheld.odcs.yaml"}
 POSITIONED = {
     "vitals", "wearables", "labs", "adt_events", "medication_events", "alerts", "alerts_withheld", "rejects",
-    "duplicates", "lineage_events",
+    "duplicates", "lineage_events", "data_deletions", "consent_updates", "scores", "alert_feedback",
 }  # fmt: skip
 
 
 def test_every_file_of_the_folder_is_a_stream() -> None:
     files = {path.name for path in FOLDER.glob("*.odcs.yaml")}
-    assert {f"{name}.odcs.yaml" for name in ALL} == files - {"raw.messages.odcs.yaml"}
+    assert {f"{name}.odcs.yaml" for name in ALL} == files - USED_ONLY_ON_DEMAND
     assert {topic.stream for topic in ALL.topics()} >= {*INCOMING, "clinical.alerts", "clinical.alerts.withheld"}
 
 
@@ -103,7 +106,9 @@ def test_quality_rules_keep_what_the_contract_gives_great_expectations() -> None
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(KeyError, match=r"no contract has a table vital; there are adt_events, alerts, .*vitals"):
+    with pytest.raises(
+        KeyError, match=r"no contract has a table vital; there are adt_events, alert_feedback, alerts, .*vitals"
+    ):
         ALL.table("vital")
 
 

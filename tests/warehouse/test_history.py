@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from infra.planning import contracts
+from tests.warehouse.fenced import new_table
 from warehouse import history
 from warehouse.analytics import Analytics
-from warehouse.catalog import open_catalog
 from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
 from warehouse.offsets import Interval
@@ -59,8 +58,7 @@ def analytics(settings):
 
 @contextmanager
 def lake_of(settings, rows):
-    contracts.apply(settings)
-    table = FencedTable(open_catalog(settings), (settings.namespace, "vitals"), writer="test")
+    table = FencedTable(*new_table(settings), writer="test")
     table.establish("topic", {0: 0})
     schema = arrow_schema(load_contracts().table("vitals"))
     columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]

@@ -47,6 +47,25 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
         {"hour": NOON + timedelta(hours=1), "readings": 1, "patients": 0, "devices": 1, "flagged": 0},
     ],
     "quality_gate": [{"table_name": "vitals", "verdict": "held", "failed": ["expect_x"], "verdicts": 2}],
+    "erasures": [
+        {"request_id": "e1", "state": "deleted", "age_days": 0.1, "stores": 2, "left_over": 0, "bytes_removed": 750},
+        {"request_id": "e2", "state": "received", "stores": None},
+    ],
+    "models_in_force": [{"role": "champion", "version": "v2", "learnt_stays": None}],
+    "drift_found": [{"place": "ICU-1", "remedy": "mend the unit", "profile_stays": 900}],
+    "drift_watched": [
+        {"monitor": "scores", "seen_until": at(120), "stays": 5, "changes": 1, "since_change": 2, "mean": 0.5,
+         "last_change_at": at(120)},
+    ],
+    "exports_out": [
+        {"export_id": "x2", "age_days": 0.1, "recipient": "study-12", "rows": 12, "to_erase_for": 1},
+        {"export_id": "x1", "made_at": at(0), "to_erase_for": 0},
+    ],
+    "shadow_agreement": [
+        {"model_version": "v2", "told_version": "v1", "hours": 3, "patients": 2, "both": 1, "shadow_only": 1,
+         "told_only": 1, "mean_apart": 0.25},
+    ],
+    "cohort_by_day": [{"people": 2, "readings": 15, "codes_at_most": 3}],
     "retention_by_table": [
         {"table_name": "vitals", "act": "cooled", "receipts": 1, "days": 2, "rows": 20, "days_to_undo": 0},
         {"table_name": "vitals", "act": "removed", "receipts": 2, "days": 2, "bytes": 200, "days_to_undo": 1},
@@ -408,5 +427,7 @@ def test_a_head_may_run_over_several_lines(tmp_path: Path):
 
 
 def test_an_unknown_name_is_answered_with_those_there_are():
+    with pytest.raises(UnknownQueryError, match=r"no named query alert_lod; did you mean alert_load"):
+        named_query("alert_lod")
     with pytest.raises(UnknownQueryError, match=r"no named query nothing; there are .*vitals_latest"):
         named_query("nothing")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import tried
 from warehouse.offsets import (
     GapError,
     Interval,
@@ -80,7 +81,7 @@ def deliveries(draw: st.DrawFn) -> tuple[dict[tuple[str, int], int], list[list[I
     return ends, commits
 
 
-@settings(max_examples=300)
+@tried(80)
 @given(deliveries())
 def test_any_interleaving_of_replays_and_overlaps_enters_each_position_once(
     history: tuple[dict[tuple[str, int], int], list[list[Interval]]],

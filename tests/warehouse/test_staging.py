@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,11 +12,11 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as budget
 from hypothesis import strategies as st
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
+from tests.examples import tried
 from tests.warehouse.fenced import DAY, NOON, contract, new_table, no_rows, readings
 from warehouse import tables
 from warehouse.settings import Settings
@@ -32,6 +33,10 @@ def table(folder_lake: Settings) -> Table:
 
 def written(table: Table, rows: pa.Table) -> tuple[DataFile, ...]:
     return stage(table, rows, table.io).files
+
+
+def content(file: DataFile) -> bytes:
+    return Path(file.file_path.removeprefix("file://")).read_bytes()
 
 
 def parquet(file: DataFile) -> pq.ParquetFile:
@@ -60,7 +65,7 @@ def test_one_file_a_day_named_by_its_day(table: Table) -> None:
     ]
 
 
-@budget(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@tried(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-40 * DAY, 40 * DAY), min_size=1, max_size=60))
 def test_the_split_loses_no_row_and_keeps_their_order(table: Table, times: list[int]) -> None:
     parts = list(split_by_day(at(times), table.spec().fields[0], table))
@@ -97,6 +102,23 @@ def test_dictionaries_of_several_chunks_become_one(table: Table) -> None:
     group = parquet(file).metadata.row_group(0)
     columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
     assert columns["topic_id"].total_uncompressed_size < 2 * len(rows)
+
+
+@pytest.mark.parametrize("index", [pa.int8(), pa.uint16(), pa.int32(), pa.int64()])
+def test_no_file_keeps_a_word_that_none_of_its_rows_has(table: Table, index: pa.DataType) -> None:
+    """Pages of a dictionary hold all its words: those of another day's people, and of rows that were rejected."""
+    rows = at([NOON, NOON + DAY, NOON])
+    words = pa.array(["only-today", "only-tomorrow", "only-rejected"])
+    tokens = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], index), words)
+    rows = rows.set_column(rows.column_names.index("subject_token"), "subject_token", tokens)
+    today, tomorrow = written(table, rows)
+    for file, own, words in (
+        (today, ["only-today", None], ["only-today"]),
+        (tomorrow, ["only-tomorrow"], ["only-tomorrow"]),
+    ):
+        read = pq.read_table(pa.BufferReader(content(file)), read_dictionary=["subject_token"])["subject_token"]
+        assert read.to_pylist() == own
+        assert read.combine_chunks().dictionary.to_pylist() == words
 
 
 def test_plain_and_dictionary_strings_are_the_same_file_contents(table: Table) -> None:

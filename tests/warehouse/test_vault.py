@@ -81,6 +81,18 @@ def test_key_files_and_database_are_the_owners_alone(uri, opened):
     assert {path.stat().st_mode & 0o777 for path in _folder(uri).iterdir()} == {0o600}
 
 
+def test_the_list_of_the_erased_waits_for_nobody_who_writes(uri, opened):
+    vault, told = opened(), []
+    other = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    asking = threading.Thread(target=lambda: told.extend((vault.erased_changes(), vault.erased())), daemon=True)
+    with vault._lock:
+        asking.start()
+        asking.join(30)
+    other.close()
+    assert told == [0, {}]
+
+
 def test_a_destroyed_key_leaves_no_byte_and_never_comes_back(uri, opened):
     vault = opened()
     vault.data_keys([f"token{n}" for n in range(50)])

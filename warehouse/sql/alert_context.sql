@@ -13,6 +13,6 @@ FROM alerts
 JOIN vitals ON vitals.subject_token = alerts.subject_token
            AND vitals.event_time BETWEEN alerts.effective_at - INTERVAL 10 MINUTE AND alerts.effective_at
 LEFT JOIN codes ON codes.code = vitals.code
-WHERE quality_flag IS NULL AND numeric_value IS NOT NULL
+WHERE retracts IS NULL AND quality_flag IS NULL AND numeric_value IS NOT NULL
 GROUP BY alert_id, alerts.effective_at, rule, severity, alerts.ward, alerts.subject_token, name, vitals.code
 ORDER BY effective_at, alert_id, name

@@ -7,6 +7,6 @@ SELECT rule, late,
        quantile_cont(milliseconds, 0.5) AS p50_ms,
        quantile_cont(milliseconds, 0.99) AS p99_ms,
        max(milliseconds) AS worst_ms
-FROM (SELECT rule, late, date_diff('millisecond', appended_at, kafka_time) AS milliseconds FROM alerts)
+FROM (SELECT rule, late, date_diff('millisecond', appended_at, kafka_time) AS milliseconds FROM alerts WHERE retracts IS NULL)
 GROUP BY ALL
 ORDER BY rule, late

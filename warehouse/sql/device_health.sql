@@ -10,28 +10,40 @@ WITH reading AS (
     UNION ALL
     SELECT 'wearables', 'iot.patient', topic_id, kafka_partition, kafka_offset,
            device_id, ward, code, subject_token, quality_flag, event_time FROM wearables
-), beside AS (
-    SELECT *, (epoch_us(event_time) - lag(epoch_us(event_time)) OVER (
-                  PARTITION BY table_name, device_id ORDER BY event_time)) / 1e6 AS gap_s
-    FROM reading
-    WHERE device_id IS NOT NULL
+), gap AS (
+    -- Of two columns alone: what is carried through a window must fit into memory, row by row.
+    SELECT table_name, device_id, max(gap_us) / 1e6 AS longest_gap_s
+    FROM (
+        SELECT table_name, device_id, epoch_us(event_time) - lag(epoch_us(event_time)) OVER (
+                   PARTITION BY table_name, device_id ORDER BY event_time) AS gap_us
+        FROM reading
+        WHERE device_id IS NOT NULL
+    )
+    GROUP BY ALL
 ), again AS (
     SELECT stream, topic_id, kafka_partition, first_offset AS kafka_offset, count(*) AS times
     FROM duplicates
+    GROUP BY ALL
+), repeated AS (
+    SELECT table_name, device_id, sum(times)::BIGINT AS repeated
+    FROM reading JOIN again USING (stream, topic_id, kafka_partition, kafka_offset)
     GROUP BY ALL
 )
 SELECT table_name, device_id,
        max_by(ward, event_time) AS ward,
        count(*) AS readings,
        count(DISTINCT code) AS codes,
-       coalesce(sum(times), 0)::BIGINT AS repeated,
+       coalesce(any_value(repeated), 0) AS repeated,
        count(*) FILTER (subject_token IS NULL) AS without_patient,
        count(*) FILTER (quality_flag = 'probe_off') AS probe_off,
        count(*) FILTER (quality_flag = 'out_of_range') AS out_of_range,
        round(100.0 * count(quality_flag) / count(*), 1) AS flagged_percent,
-       max(gap_s) AS longest_gap_s,
+       any_value(longest_gap_s) AS longest_gap_s,
        max(event_time) AS last_at,
        epoch($asked_at::TIMESTAMPTZ - max(event_time)) AS silent_s
-FROM beside LEFT JOIN again USING (stream, topic_id, kafka_partition, kafka_offset)
+FROM reading
+LEFT JOIN gap USING (table_name, device_id)
+LEFT JOIN repeated USING (table_name, device_id)
+WHERE device_id IS NOT NULL
 GROUP BY table_name, device_id
 ORDER BY flagged_percent DESC, silent_s DESC, device_id

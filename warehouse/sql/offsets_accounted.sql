@@ -14,12 +14,17 @@ WITH place AS (
     UNION ALL SELECT 'clinical.alerts', topic_id, kafka_partition, kafka_offset, 'row' FROM alerts
     UNION ALL SELECT 'clinical.alerts.withheld', topic_id, kafka_partition, kafka_offset, 'row' FROM alerts_withheld
     UNION ALL SELECT 'lineage.events', topic_id, kafka_partition, kafka_offset, 'row' FROM lineage_events
+    UNION ALL SELECT 'patient.consent.updates', topic_id, kafka_partition, kafka_offset, 'row' FROM consent_updates
+    UNION ALL SELECT 'patient.data.deletions', topic_id, kafka_partition, kafka_offset, 'row' FROM data_deletions
+    UNION ALL SELECT 'clinical.scores', topic_id, kafka_partition, kafka_offset, 'row' FROM scores
+    UNION ALL SELECT 'alert.feedback', topic_id, kafka_partition, kafka_offset, 'row' FROM alert_feedback
     UNION ALL SELECT stream, topic_id, kafka_partition, kafka_offset, 'reject' FROM rejects
     UNION ALL SELECT stream, topic_id, kafka_partition, kafka_offset, 'duplicate' FROM duplicates
 ), known AS (
     SELECT *, stream IN (
         'device.vitals', 'iot.patient', 'lab.results', 'adt.events', 'medication.events',
-        'clinical.alerts', 'clinical.alerts.withheld', 'lineage.events') AS asked
+        'clinical.alerts', 'clinical.alerts.withheld', 'lineage.events', 'patient.consent.updates',
+        'patient.data.deletions', 'clinical.scores', 'alert.feedback') AS asked
     FROM place
 )
 SELECT stream, topic_id, kafka_partition,

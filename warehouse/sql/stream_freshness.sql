@@ -12,6 +12,10 @@ WITH arrived AS (
     UNION ALL SELECT 'alerts', kafka_time, ingest_time FROM alerts
     UNION ALL SELECT 'alerts_withheld', kafka_time, ingest_time FROM alerts_withheld
     UNION ALL SELECT 'lineage_events', kafka_time, ingest_time FROM lineage_events
+    UNION ALL SELECT 'consent_updates', kafka_time, ingest_time FROM consent_updates
+    UNION ALL SELECT 'data_deletions', kafka_time, ingest_time FROM data_deletions
+    UNION ALL SELECT 'scores', kafka_time, ingest_time FROM scores
+    UNION ALL SELECT 'alert_feedback', kafka_time, ingest_time FROM alert_feedback
     UNION ALL SELECT 'rejects', kafka_time, ingest_time FROM rejects
     UNION ALL SELECT 'duplicates', kafka_time, ingest_time FROM duplicates
 )

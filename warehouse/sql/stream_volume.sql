@@ -12,12 +12,17 @@ WITH brought AS (
     UNION ALL SELECT 'clinical.alerts', kafka_time, 'row' FROM alerts
     UNION ALL SELECT 'clinical.alerts.withheld', kafka_time, 'row' FROM alerts_withheld
     UNION ALL SELECT 'lineage.events', kafka_time, 'row' FROM lineage_events
+    UNION ALL SELECT 'patient.consent.updates', kafka_time, 'row' FROM consent_updates
+    UNION ALL SELECT 'patient.data.deletions', kafka_time, 'row' FROM data_deletions
+    UNION ALL SELECT 'clinical.scores', kafka_time, 'row' FROM scores
+    UNION ALL SELECT 'alert.feedback', kafka_time, 'row' FROM alert_feedback
     UNION ALL SELECT stream, kafka_time, 'refused' FROM rejects
     UNION ALL SELECT stream, kafka_time, 'repeated' FROM duplicates
 ), known AS (
     SELECT *, stream IN (
         'device.vitals', 'iot.patient', 'lab.results', 'adt.events', 'medication.events',
-        'clinical.alerts', 'clinical.alerts.withheld', 'lineage.events') AS asked
+        'clinical.alerts', 'clinical.alerts.withheld', 'lineage.events', 'patient.consent.updates',
+        'patient.data.deletions', 'clinical.scores', 'alert.feedback') AS asked
     FROM brought
 )
 SELECT time_bucket(INTERVAL 1 HOUR, kafka_time) AS hour, stream,

@@ -158,9 +158,12 @@ def state_from_an_older_snapshot(patch: Patch = setattr) -> None:
 
 
 def _older_vector(topic_id: str, starts: dict[int, int]) -> dict[int, int]:
-    """The vector of the newest snapshot of `vitals` that has no more than 60 % of what was to be started from."""
+    """The vector of the newest snapshot of `vitals` that has no more than 60 % of what was to be started from; `starts`
+    for the topic of another table."""
     settings = Settings.from_environment()
     table = load_table(open_catalog(settings), settings.namespace, "vitals")
+    if topic_id not in vector_of(table.metadata):
+        return starts
     for snapshot in line_of(table.metadata):
         vector = vector_of(table.metadata.model_copy(update={"current_snapshot_id": snapshot.snapshot_id}))[topic_id]
         if sum(vector[partition] for partition in starts) <= 0.6 * sum(starts.values()):

@@ -5,6 +5,8 @@ Run by `python -m tests.crash.broken_builds`; not collected by a run of the suit
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from pipelines.stream import EXIT_DRAINED, EXIT_POSITIONS
@@ -36,7 +38,7 @@ def test_two_owners_of_the_same_partitions(settings, build):
         for twin in twins:
             streams.wait_until_read(twin)
         for twin in twins:
-            twin.terminate()
+            twin.send_signal(signal.SIGTERM)
         assert [streams.ended(twin) for twin in twins] == [EXIT_DRAINED] * 2, streams.told()
         found = red(deployment)
     assert (found.get("doubled", 0) > 0) if build else (found == {})
@@ -53,7 +55,7 @@ def test_a_stream_whose_committer_deletes_what_it_was_told_nothing_of(settings):
         broken = streams.start(ANSWER_LOST, "files_deleted_after_an_unknown_outcome")
         deployment.wait_for("its complaint", lambda s: s.get("pid") == broken.pid and "vitals" in s["reason"], 150)
         broken.kill()
-        broken.join()
+        broken.wait()
         verdict = deployment.verdict()
     assert any("vitals: cannot be read" in finding.what for finding in verdict.findings), verdict.report()
 

@@ -1,34 +1,26 @@
 """The stream as a process of its own, as it is or broken, under hands that start it, wait for it, and kill it.
 
-Holds: the process, and a small ward whose every part is known. Does not hold: what is broken (builds.py), servers, or
-any judgement. Processes are forked from one that has the product's modules loaded: a start costs no imports.
+Holds: these hands, and a small ward whose every part is known. Does not hold: the process (tests/forked.py), what is
+broken (builds.py), servers, or any judgement.
 """
 
 from __future__ import annotations
 
-import ctypes
-import logging
-import multiprocessing
-import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from infra.services.environment import environment_of
 from infra.simulator.player import Pace
 from infra.simulator.reading import Reading, encode
 from infra.simulator.ward import Event
-from pipelines import stream
 from pipelines.source import CONSUMER_GROUP, TopicFacts, read_topic_facts
+from pipelines.stream import EXIT_DRAINED
 from tests.crash.broken_builds.builds import BUILDS
-from tests.deployment import STREAMS, VITALS, Deployment
+from tests.deployment import STREAMS, VITALS, Deployment, StreamProcess
 
-PR_SET_PDEATHSIG = 1
 PATIENCE_S = 150.0
 NEVER_S = "900"
 """A commit that is not due before a test is over."""
@@ -36,44 +28,15 @@ MINUTE_MS = 60_000
 PART_MINUTES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What one process is to be."""
-
-    environment: dict[str, str]
-    builds: tuple[str, ...]
-    log: Path
-
-
-def live(orders: Orders) -> None:
-    """The process's whole life."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    log = os.open(orders.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.environ.update(orders.environment)
-    for build in orders.builds:
-        BUILDS[build]()
-    code = stream.main([])
-    logging.shutdown()
-    os._exit(code)
-
-
 class Streams:
     """Streams of one deployment, one after another or side by side."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        self.log = deployment.settings.home / "broken.log"
-        self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["tests.crash.broken_builds.stream_process"])
 
-    def start(self, *builds: str, **variables: str) -> BaseProcess:
+    def start(self, *builds: str, **variables: str) -> StreamProcess:
         """A process with these builds' faults; without any it is the product."""
-        environment = {**environment_of(self.deployment.settings), **variables}
-        process = self._processes.Process(target=live, args=(Orders(environment, builds, self.log),), daemon=True)
-        process.start()
-        return process
+        return self.deployment.start_stream(before=tuple(BUILDS[build] for build in builds), **variables)
 
     def read_to_the_end(self, *builds: str) -> None:
         """Start, read all there is and the alerts it gives rise to, commit it, and end well."""
@@ -81,27 +44,29 @@ class Streams:
         self.wait_until_read(process)
         self.drain(process)
 
-    def drain(self, process: BaseProcess) -> None:
-        process.terminate()
-        assert self.ended(process) == stream.EXIT_DRAINED, self.told()
+    def drain(self, process: StreamProcess) -> None:
+        process.send_signal(signal.SIGTERM)
+        assert self.ended(process) == EXIT_DRAINED, self.told()
 
     def killed_before_its_commit(self, *builds: str) -> None:
         """Start, read all there is, commit none of it, die."""
         process = self.start(*builds, WARDSTREAM_COMMIT_SECONDS=NEVER_S)
         self.wait_until_read(process)
         process.kill()
-        process.join()
+        process.wait()
 
-    def ended(self, process: BaseProcess) -> int | None:
+    def ended(self, process: StreamProcess) -> int | None:
         """Its exit code; None where it does not end by itself."""
-        process.join(PATIENCE_S)
-        return process.exitcode
+        try:
+            return process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            return None
 
-    def wait_until_read(self, process: BaseProcess) -> None:
+    def wait_until_read(self, process: StreamProcess) -> None:
         """Until the process has read all that is in Kafka, its own alerts too."""
 
         def is_read() -> bool:
-            assert process.exitcode is None, self.told()
+            assert process.poll() is None, self.told()
             status = self.deployment.status()
             before = self._facts()
             if status.get("pid") != process.pid or {s: status["read"].get(s) for s in before} != _ends(before):
@@ -136,7 +101,7 @@ class Streams:
             time.sleep(0.2)
 
     def told(self) -> str:
-        return self.log.read_text(errors="replace")[-6_000:] if self.log.exists() else "(no log)"
+        return self.deployment.log()
 
 
 def _ends(facts: dict[str, TopicFacts]) -> dict[str, dict[str, int]]:

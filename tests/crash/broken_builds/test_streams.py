@@ -26,7 +26,7 @@ def test_offsets_of_the_consumer_group_stop_the_stream_before_anything_is_lost(s
         streams.wait_until_read(dying)
         streams.wait_until_the_group_has(VITALS)
         dying.kill()
-        dying.join()
+        dying.wait()
         ward.play_part()  # without a further message a reader at the end has nothing that could fail to fit
         assert streams.ended(streams.start(build)) == EXIT_POSITIONS, streams.told()
         assert "GapError" in streams.told()

@@ -62,8 +62,9 @@ def _report(sums: Sums) -> int:
     print(table(sums))
     for round_ in sums.red:
         print(f"RED {round_.scenario} round {round_.number} seed {round_.seed}")
-    recovered = sums.recovered_s()
-    print(f"recovery to lag 0: n={len(recovered)} p50={percentile(recovered, 0.5)} p95={percentile(recovered, 0.95)} s")
+    for after, poison in (("poison", True), ("all else", False)):
+        took = sums.recovered_s(poison)
+        print(f"seconds to lag 0 after {after}: n={len(took)} p50={percentile(took, 0.5)} p95={percentile(took, 0.95)}")
     print(sums.last_line())
     return 1 if sums.red else 0
 

@@ -30,6 +30,7 @@ class Entry:
     needs: str = ""
 
 
+POISON = "poison-batch"
 SCENARIOS: dict[str, Entry] = {
     "disjoint-streams-killed": Entry(kills.disjoint_streams_killed),
     "rival-streams-killed": Entry(kills.rival_streams_killed),
@@ -66,7 +67,7 @@ SCENARIOS: dict[str, Entry] = {
     "clock-an-hour-back": Entry(clocks.clock_an_hour_back),
     "store-disk-full": Entry(disks.store_disk_full),
     "broker-disk-full": Entry(disks.broker_disk_full),
-    "poison-batch": Entry(poison.poison_batch),
+    POISON: Entry(poison.poison_batch),
     "supervisor-killed": Entry(poison.supervisor_killed),
     "foreign-engine-compacts": Entry(tables.foreign_engine_compacts),
     "foreign-engine-compacts-and-expires": Entry(tables.foreign_engine_compacts_and_expires),
@@ -120,8 +121,10 @@ class Sums:
     def red(self) -> list[Round]:
         return [r for r in self.rounds if r.ending.is_red]
 
-    def recovered_s(self) -> list[float]:
-        return sorted(s for r in self.rounds for s in r.tally.recovered_s)
+    def recovered_s(self, poison: bool) -> list[float]:
+        """Seconds to lag 0, in order: after a message that kills, which takes its three deaths, or after all else."""
+        chosen = (r for r in self.rounds if (r.scenario == POISON) is poison)
+        return sorted(s for r in chosen for s in r.tally.recovered_s)
 
     def last_line(self) -> str:
         pauses, answers = sum(r.tally.pauses for r in self.rounds), sum(r.answers_lost for r in self.rounds)

@@ -32,7 +32,8 @@ from infra.simulator.ward import play_ward
 from pipelines.stream import EXIT_DRAINED, EXIT_FAILED
 from tests.crash.stack.servers import wait_until
 from tests.crash.stack.stack import Stack
-from tests.deployment import MINUTE_MS, ROOT, STREAMS, VITALS
+from tests.deployment import MINUTE_MS, STREAMS, VITALS
+from tests.forked import ROOT, ForkedStream, Orders, heeded
 from tests.oracle.history import History
 from tests.oracle.lake import LakePlace
 from tests.oracle.oracle import Places, collect
@@ -41,11 +42,12 @@ from warehouse.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-RATE, PATIENTS = 1_100.0, 60
+RATE, BRIEF_RATE, PATIENTS = 1_100.0, 500.0, 60
 WARD_MINUTES = 10
 START_S, LAG_S, DRAIN_S = 420.0, 420.0, 180.0
 """Bounds for a machine that is shared by many; what is measured is in the tally."""
 REVIVALS = 4
+STREAM = ("pipelines.stream",)
 VECTOR = "wardstream.offsets"
 # A start that compiles its imports anew takes twice as long, and we start hundreds of times.
 _COMPILED = {
@@ -62,20 +64,28 @@ class StreamProcess:
         self._command = command
         self._variables = dict(variables)
         self._log = settings.home / "stream.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedStream | subprocess.Popen[bytes] | None = None
         self.revived = 0
         settings.home.mkdir(parents=True, exist_ok=True)
 
     def start(self, **variables: str) -> None:
-        """As the supervisor would start it, without its last words of before."""
+        """Without its last words of before. Forked, or an interpreter of its own where a variable asks for one."""
         _LOG.info("%s starts", self.name)
         self._report.unlink(missing_ok=True)
-        environment = {**os.environ, **_COMPILED, **environment_of(self.settings), **self._variables, **variables}
+        given = {**self._variables, **variables}
+        environment = {**os.environ, **_COMPILED, **environment_of(self.settings), **given}
+        if self._command == STREAM and heeded(given):
+            self._process = ForkedStream(Orders((), environment, self._log))
+        else:
+            self._process = self._own_interpreter(environment)
+
+    def _own_interpreter(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """As the supervisor would start it."""
         with self._log.open("ab") as log:
             # The kernel ends it with the harness; the process keeps this one's id.
             tethered = (sys.executable, "-IS", tether.__file__, "exec", str(os.getpid()))
             command = [*tethered, sys.executable, "-m", *self._command]
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
@@ -207,7 +217,7 @@ class Site:
     # --- wards
 
     def play(self) -> None:
-        """Wards one after another, at `RATE` messages a second, until `stop_playing`."""
+        """Wards one after another, at `RATE` messages a second (`BRIEF_RATE` in brief), until `stop_playing`."""
         self._over.clear()
         self._wards = threading.Thread(target=self._keep_playing, name="wards", daemon=True)
         self._wards.start()
@@ -226,7 +236,7 @@ class Site:
                 break
             start_ms = int(time.time() * 1000) - WARD_MINUTES * MINUTE_MS
             events = play_ward(self.seed + number, start_ms, WARD_MINUTES * MINUTE_MS, PATIENTS)
-            self.send(events, Pace(rate=RATE))
+            self.send(events, Pace(rate=BRIEF_RATE if self.brief else RATE))
         self.played_s += time.monotonic() - began
 
     def send(self, events, pace: Pace) -> None:
@@ -244,9 +254,7 @@ class Site:
         """A stream process of this site, not started: one home a name; catalog, vault, store and topics are shared."""
         through = self.stack.through_proxies(self.settings)
         home = self.settings.home / name
-        process = StreamProcess(
-            name, replace(through, home=home, partitions=partitions), variables, ("pipelines.stream",)
-        )
+        process = StreamProcess(name, replace(through, home=home, partitions=partitions), variables, STREAM)
         self.streams.append(process)
         return process
 

@@ -12,7 +12,7 @@ from infra.cli.main import app, home_first
 AT_EIGHTY_COLUMNS = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 
-@pytest.mark.parametrize("group", [[], ["contracts"], ["rejects"], ["catalog"], ["upkeep"]])
+@pytest.mark.parametrize("group", [[], ["contracts"], ["rejects"], ["catalog"], ["upkeep"], ["erase"]])
 def test_no_summary_of_a_command_is_cut_at_eighty_columns(group: list[str]) -> None:
     shown = CliRunner(env=AT_EIGHTY_COLUMNS).invoke(app, [*group, "--help"]).output
     listed = shown.partition("Commands:")[2].splitlines()[1:]

@@ -101,11 +101,19 @@ def test_a_list_without_rejects_says_so(settings: Settings, capsys: pytest.Captu
 
 def test_an_unknown_stream_or_reason_is_answered_with_those_there_are(settings: Settings, capsys) -> None:
     assert list_rejects(settings, stream="device.vital") == show_reject(settings, "device.vital", 0, 0) == 2
-    assert capsys.readouterr().err.count("no such stream; streams are adt.events, clinical.alerts, ") == 2
+    assert capsys.readouterr().err.count("no such stream; streams are adt.events, alert.feedback, ") == 2
     assert list_rejects(settings, reason="malformed") == 0
     out, err = capsys.readouterr()
     assert out == "no rejects\n"
     assert "those there are: empty_message, invalid_utf8, malformed_json" in err
+
+
+def test_a_stream_may_be_named_by_its_table(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for name in (STREAM, "vitals"):
+        assert show_reject(settings, name, 2, 100, as_json=True) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] != ""
 
 
 def test_showing_opens_nothing(settings: Settings, capsys: pytest.CaptureFixture[str]):

@@ -30,6 +30,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def settings(store: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = lake(store, tmp_path_factory.mktemp("sql"))
     created(settings, "vitals").append(vitals(80.0, 90.0))
+    created(settings, "exports")
     return settings
 
 

@@ -42,7 +42,7 @@ def test_topics_of_a_group_must_be_parted_alike() -> None:
     assert plan_groups(TOPICS) == []
     (refusal,) = plan_groups([*TOPICS, replace(VITALS, stream="iot.patient", partitions=8)])
     assert refusal.subject == "co-partition group patient"
-    assert refusal.reason == "has topics of 4 (medication.events) and 8 (iot.patient) partitions"
+    assert refusal.reason == "has topics of 4 (patient.consent.updates) and 8 (iot.patient) partitions"
 
 
 def test_a_broker_that_is_away_is_named_with_what_to_do_and_no_code_of_a_library() -> None:

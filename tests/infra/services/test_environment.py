@@ -29,8 +29,9 @@ VARIABLE = re.compile(r"WARDSTREAM_[A-Z0-9_]+")
             "WARDSTREAM_KAFKA_TIERED": "on",
         },
         {"WARDSTREAM_PARTITIONS": "0,2", "WARDSTREAM_COMMIT_SECONDS": "0.1", "WARDSTREAM_PORT_BASE": "20000"},
+        {"WARDSTREAM_INTENSIVE_CARE": "INT-*,CHIR-INT=surgical", "WARDSTREAM_RULES": "/rules"},
     ],
-    ids=["nothing", "kafka", "lake", "retention", "numbers"],
+    ids=["nothing", "kafka", "lake", "retention", "numbers", "wards"],
 )
 def test_settings_survive_the_environment(tmp_path: Path, given: dict[str, str]) -> None:
     settings = Settings.from_environment({"WARDSTREAM_HOME": str(tmp_path), **given})
@@ -43,6 +44,17 @@ def test_every_variable_is_handed_on_and_explained() -> None:
     assert set(environment_of(settings)) == read
     example = Path(__file__).parents[3] / ".env.example"
     assert set(VARIABLE.findall(example.read_text())) >= read
+
+
+def test_wards_of_intensive_care_are_taken_in_their_order() -> None:
+    given = Settings.from_environment({"WARDSTREAM_INTENSIVE_CARE": " INT-* , CHIR-INT=surgical, M?D-3 = medical,"})
+    assert list(given.intensive_care.items()) == [("INT-*", ""), ("CHIR-INT", "surgical"), ("M?D-3", "medical")]
+
+
+@pytest.mark.parametrize("wards", ["INT-1=cardiac", "INT-1,INT-1", "=medical", "INT-1=", "INT-1=medical=surgical"])
+def test_wards_that_cannot_be_read_are_refused_with_how_to_write_them(wards: str) -> None:
+    with pytest.raises(SettingError, match="WARDSTREAM_INTENSIVE_CARE must be wards parted by commas"):
+        Settings.from_environment({"WARDSTREAM_INTENSIVE_CARE": wards})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.services.stream_health import DeathCount, ProgressWatch, StreamReport, parse_report, read_report
+from infra.services.stream_health import (
+    STARTING_SECONDS,
+    DeathCount,
+    ProgressWatch,
+    StreamReport,
+    parse_report,
+    read_report,
+)
 
 
 def _report(at: float, offset: int = 0, lag: int | None = 10, state: str = "running", reason: str = "") -> StreamReport:
@@ -48,13 +55,14 @@ def test_silence_is_a_stall_even_without_lag() -> None:
 def test_a_report_from_before_the_start_counts_for_nothing() -> None:
     watch = ProgressWatch(started_at=100)
     assert watch.judge(_report(99, lag=0), 101).state == "starting"
-    assert watch.judge(_report(99, lag=0), 341).state == "stalled"
+    assert watch.judge(_report(99, lag=0), 101 + STARTING_SECONDS).state == "stalled"
     assert ProgressWatch(started_at=100).judge(None, 101).state == "starting"
 
 
 def test_a_start_that_takes_too_long_is_a_stall() -> None:
-    assert ProgressWatch(0).judge(_report(239, state="starting"), 239).state == "starting"
-    assert ProgressWatch(0).judge(_report(241, state="starting"), 241).state == "stalled"
+    before, after = STARTING_SECONDS - 1, STARTING_SECONDS + 1
+    assert ProgressWatch(0).judge(_report(before, state="starting"), before).state == "starting"
+    assert ProgressWatch(0).judge(_report(after, state="starting"), after).state == "stalled"
 
 
 def test_deaths_at_the_same_offsets_add_up() -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from infra.services.home import AlreadyUpError, PidFile, read_state, run_folder
-from infra.services.parts import PARTS, Part, plan_parts
+from infra.services.parts import PARTS, Part, has_begun, plan_parts
 from infra.services.processes import Program
 from infra.services.supervisor import Supervisor, SupervisorError, wanted_parts
 from warehouse.settings import SettingError, Settings
@@ -25,7 +25,7 @@ STREAM = """
 import json, os, pathlib, signal, sys, time
 report, mode = pathlib.Path(sys.argv[1]), sys.argv[2]
 def write(offset, state="running", lag=0):
-    said = {"at": time.time(), "state": state, "reason": "the store" if state == "waiting" else "", "lag": lag,
+    said = {"at": time.time(), "state": state, "reason": "" if state == "running" else "the store", "lag": lag,
             "next": {"device.vitals": {"0": offset}}}
     report.with_suffix(".new").write_text(json.dumps(said))
     report.with_suffix(".new").replace(report)
@@ -37,7 +37,7 @@ if mode == "dies": write(7); sys.exit(3)
 if mode == "gets-on-once" and count < 1: write(count); sys.exit(3)
 if mode == "refuses": sys.exit(2)
 while True:
-    write(9, "waiting" if mode == "waits" else "running"); time.sleep(0.2)
+    write(9, {"waits": "waiting", "reads": "starting"}.get(mode, "running")); time.sleep(0.2)
 """
 
 
@@ -54,7 +54,7 @@ def _part(home: Settings, name: str, code: str, *arguments: str, needs=(), finis
 
 def _stream(home: Settings, mode: str) -> Part:
     report = run_folder(home) / "stream.json"
-    return _part(home, "stream", STREAM, str(report), mode, forks=True, ready=lambda logged: report.exists())
+    return _part(home, "stream", STREAM, str(report), mode, forks=True, ready=lambda logged: has_begun(home))
 
 
 def _tick_until(supervisor: Supervisor, holds: Callable[[], bool], seconds: float = 40) -> None:
@@ -120,6 +120,13 @@ def test_a_stream_that_waits_for_the_lake_is_shown_and_left_alone(home: Settings
         _tick_until(supervisor, lambda: _states(home).get("stream") == "waiting")
         assert supervisor.state == "degraded"
         assert supervisor.reason == "stream: the store"
+
+
+def test_a_stream_that_reads_the_lake_for_long_is_starting_still_and_says_what_it_does(home: Settings) -> None:
+    with Supervisor(home, (_stream(home, "reads"),)) as supervisor:
+        _tick_until(supervisor, lambda: read_state(home).get("parts", [{}])[0].get("reason") == "the store")
+        assert _states(home) == {"stream": "starting"}
+        assert not supervisor.was_up
 
 
 def test_a_broker_that_is_killed_comes_back(home: Settings) -> None:

@@ -49,7 +49,7 @@ def _listening(family: list[psutil.Process]) -> set[str]:
 @pytest.mark.timeout(600)
 def test_everything_comes_up_on_the_loopback_and_ends_within_seconds_of_a_kill(home: Settings) -> None:
     told: list[str] = []
-    assert up(home, tell=told.append) == 0, told
+    assert up(home, tell=told.append) == 0, "\n".join(told)
     assert health(home)["stream"]["lag"] == 0
     dagster = next(part["url"] for part in health(home)["parts"] if part["name"] == "dagster-web")
     assert urllib.request.urlopen(dagster, timeout=20).status == 200
@@ -64,5 +64,5 @@ def test_everything_comes_up_on_the_loopback_and_ends_within_seconds_of_a_kill(h
         assert time.monotonic() < deadline, [process for process in family if _lives(process)] or taken(wanted)
         time.sleep(0.05)
 
-    assert up(home, ("kafka", "store", "contracts", "stream"), tell=told.append) == 0, told
+    assert up(home, ("kafka", "store", "contracts", "stream"), tell=told.append) == 0, "\n".join(told)
     assert down(home, tell=told.append) == 0

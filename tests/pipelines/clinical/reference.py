@@ -80,6 +80,32 @@ def news2(known):
     return level, complete and total <= 3 and highest < 3
 
 
+def qsofa(known):
+    """Sepsis-3's bedside score: its level, and whether it is clear."""
+    points = (rounded("r", known.get("respiratory_rate", 0)) >= 22) + (rounded("s", known.get("sbp", 999)) <= 100)
+    points += known.get("level_of_consciousness", 0) > 0
+    return (0, 0, 1, 2)[points], points < 2 and {"respiratory_rate", "sbp"} <= known.keys()
+
+
+def shock_index(known):
+    """Pulse over systolic pressure."""
+    if not {"heart_rate", "sbp"} <= known.keys():
+        return 0, False
+    index = known["heart_rate"] / known["sbp"]
+    return 2 if index >= 1.0 else 1 if index >= 0.9 else 0, index < 0.9 - 0.1
+
+
+def sirs(known):
+    """Criteria that vital signs alone can meet: two of three are enough."""
+    count = 0
+    if "temperature" in known:
+        t = rounded("temperature", known["temperature"])
+        count += t > 38.0 or t < 36.0
+    count += "heart_rate" in known and rounded("h", known["heart_rate"]) > 90
+    count += "respiratory_rate" in known and rounded("r", known["respiratory_rate"]) > 20
+    return int(count >= 2), count < 2 and {"temperature", "heart_rate", "respiratory_rate"} <= known.keys()
+
+
 def number_of(reading):
     """The reading's value as a number, or None."""
     name, word, value = NAMES[reading["code"]], reading["word"], reading["number"]
@@ -123,6 +149,9 @@ class Ward:
             found = threshold(name, known[name]) if name in known else (0, False)
             self.judge(reading, f"threshold.{name}", *found)
         self.judge(reading, "news2", *news2(known))
+        self.judge(reading, "qsofa", *qsofa(known))
+        self.judge(reading, "shock_index", *shock_index(known))
+        self.judge(reading, "sirs", *sirs(known))
 
     def known(self, token):
         now = self.clock[token]
@@ -173,7 +202,7 @@ class Ward:
 
 
 def alerts_of(readings, now=None):
-    """All alerts of the readings, in the order they arise; of one reading, threshold before NEWS2."""
+    """All alerts of the readings, in the order they arise; of one reading, in the order of the rules' numbers."""
     ward = Ward(now)
     for reading in readings:
         ward.read(reading)

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from pipelines.clinical.news2 import PARAMETERS, news2
+from pipelines.clinical.rule_packs import built_in
+
+TRIGGERS = built_in().rules["news2"]
 
 # Royal College of Physicians 2017, chart 1: parameter, then (first value, last value, points) of each band.
 CHART = {
@@ -88,7 +91,7 @@ def test_a_value_between_two_bands_is_read_as_the_nearest_whole_number(name, val
 )
 def test_sums_and_triggers_as_worked_by_hand(changed, aggregate, highest, level):
     result = score(**changed)
-    assert (result.aggregate[0], result.highest[0], result.levels()[0]) == (aggregate, highest, level)
+    assert (result.aggregate[0], result.highest[0], result.levels(TRIGGERS)[0]) == (aggregate, highest, level)
 
 
 def test_what_is_missing_scores_nothing_and_is_named():
@@ -111,7 +114,7 @@ def test_what_is_missing_scores_nothing_and_is_named():
     ids=["well", "three", "four", "red", "temperature missing", "only words missing"],
 )
 def test_clear_is_well_below_the_triggers_with_nothing_missing_that_monitors_give(changed, clear):
-    assert score(**changed).clear()[0] == clear
+    assert score(**changed).clear(TRIGGERS)[0] == clear
 
 
 def test_a_column_that_is_no_parameter_is_refused():

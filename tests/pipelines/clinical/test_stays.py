@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.clinical.stays import Stay, movement_rows, stay_rows, stays
+from tests.examples import tried
 
 DAY = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -154,7 +155,7 @@ ARRIVING = st.lists(
 
 
 @given(ARRIVING, st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@tried(80)
 def test_any_order_of_arrival_gives_the_same_stays(events: list[dict[str, Any]], chance: Any) -> None:
     shuffled = list(events)
     chance.shuffle(shuffled)
@@ -162,7 +163,7 @@ def test_any_order_of_arrival_gives_the_same_stays(events: list[dict[str, Any]],
 
 
 @given(ARRIVING)
-@settings(max_examples=200, deadline=None)
+@tried(50)
 def test_stretches_follow_each_other_without_overlap(events: list[dict[str, Any]]) -> None:
     for folded in stays(events):
         ends = [stretch.ended_at for stretch in folded.stretches]

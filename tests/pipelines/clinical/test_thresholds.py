@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from pipelines.clinical.rule_packs import built_in
 from pipelines.clinical.signals import INDEX, SIGNALS
-from pipelines.clinical.thresholds import BY_SIGNAL, LIMITS, threshold_levels
+from pipelines.clinical.thresholds import LimitTable
+
+TABLE = LimitTable.of(built_in(), SIGNALS)
+BY_SIGNAL, threshold_levels = TABLE.by_signal, TABLE.levels
+LIMITS = BY_SIGNAL.values()
 
 NONE, CLEAR = (0, False), (0, True)
 WARNING, CRITICAL = (1, False), (2, False)

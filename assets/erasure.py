@@ -1,0 +1,151 @@
+"""Erasure as Dagster runs it: a partition a request, a page, a sensor that asks for runs, a check of what is left out.
+
+Holds: when a request's turn comes, and what a run shows: states, counts and stores, never whom.
+Does not hold: erasure (`warehouse/erasure`) and its stores of the floor above (`infra/erasure`): a run calls the
+command `wardstream erase`, so that who presses a button and who types do the same.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotations of what it decorates.
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+GROUP = "erasure"
+OWNER = "team:data-protection"
+KEY = dg.AssetKey(["erasure", "request"])
+PAGE = dg.AssetKey(["erasure", "page"])
+REQUESTS = dg.DynamicPartitionsDefinition(name="erasure_requests")
+INTERVAL_SECONDS = 60
+LONGEST_SECONDS = 6 * 3600
+DONE, REFUSED, UNAVAILABLE, WAITING = 0, 1, 2, 3
+ENDS = ("certified", "refused", "received")
+"""States in which no run is asked for: the last waits for a person."""
+
+Command = Callable[..., tuple[int, dict[str, Any]]]
+"""Arguments of `wardstream erase` -> exit code and what it said as JSON."""
+
+
+class ErasureError(RuntimeError):
+    """A run that could not go on. The message has the command's own words, which name nobody."""
+
+
+def command(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """`wardstream erase` with these arguments and `--json`, in the environment of this process."""
+    program = Path(sys.executable).with_name("wardstream")
+    answer = subprocess.run(
+        [str(program), "erase", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    if answer.returncode in (UNAVAILABLE, WAITING) or not answer.stdout.strip():
+        lines = answer.stderr.strip().splitlines()
+        raise ErasureError(lines[-1] if lines else f"the command ended with code {answer.returncode}")
+    return answer.returncode, json.loads(answer.stdout.splitlines()[-1])
+
+
+def erasure_asset(ask: Command = command) -> dg.AssetsDefinition:
+    """One request a partition; each run leads it as far as it goes, from wherever an earlier one ended."""
+
+    @dg.asset(
+        key=KEY,
+        group_name=GROUP,
+        kinds={"iceberg"},
+        owners=[OWNER],
+        partitions_def=REQUESTS,
+        description="A request for erasure, from verification to the certificate. To be run again after any failure.",
+    )
+    def request(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        _, said = ask("run", context.partition_key)
+        (found,) = said["requests"]
+        return dg.MaterializeResult(metadata={**_shown(found), "page": dg.MetadataValue.path(said["page"])})
+
+    return request
+
+
+def page_asset(ask: Command = command) -> dg.AssetsDefinition:
+    """The privacy officer's page; each run that leads a request writes it too."""
+
+    @dg.asset(
+        key=PAGE,
+        deps=[KEY],
+        group_name=GROUP,
+        kinds={"html"},
+        owners=[OWNER],
+        description="Requests and deadlines, certificates, holds, consents taken back, coverage; names nobody.",
+    )
+    def page() -> dg.MaterializeResult:
+        _, said = ask("page")
+        return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(said["page"])})
+
+    return page
+
+
+def coverage_check(ask: Command = command) -> dg.AssetChecksDefinition:
+    """Fails where a table, topic or other place holds people and no store for erasure answers for it."""
+
+    @dg.asset_check(
+        asset=KEY, name="everything_is_covered", description="Whatever holds people has a store for erasure."
+    )
+    def covered() -> dg.AssetCheckResult:
+        _, said = ask("coverage")
+        missing = [each["place"] for each in said["uncovered"]]
+        metadata = {"covered": len(said["covered"]), "uncovered": dg.MetadataValue.json(missing)}
+        return dg.AssetCheckResult(passed=said["complete"], metadata=metadata)
+
+    return covered
+
+
+def erasure_sensor(ask: Command = command) -> dg.SensorDefinition:
+    """Asks for a run of every request that can go on, and of the page each hour; takes up what came by
+    `patient.data.deletions`. Ships running."""
+
+    @dg.sensor(
+        name="erasure",
+        target=dg.AssetSelection.assets(KEY, PAGE),
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Leads verified requests for erasure to their certificate.",
+    )
+    def due(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        try:
+            _, said = ask("status", "--intake")
+        except ErasureError as error:
+            return dg.SensorResult(skip_reason=str(error))
+        open_ = [each for each in said["requests"] if each["state"] not in ENDS]
+        known = set(context.instance.get_dynamic_partitions(REQUESTS.name or ""))
+        fresh = [each["request"] for each in open_ if each["request"] not in known]
+        return dg.SensorResult(
+            run_requests=[*(_run_of(each) for each in open_), _page_run()],
+            dynamic_partitions_requests=[REQUESTS.build_add_request(fresh)] if fresh else [],
+        )
+
+    return due
+
+
+def _run_of(each: dict[str, Any]) -> dg.RunRequest:
+    """A state is asked for once an hour: what keeps a request back may be over by then."""
+    key = f"{each['request']}@{each['state']}@{datetime.now(UTC):%Y%m%d%H}"
+    return dg.RunRequest(run_key=key, partition_key=each["request"], asset_selection=[KEY])
+
+
+def _page_run() -> dg.RunRequest:
+    """Once an hour, since requests grow older by themselves."""
+    return dg.RunRequest(run_key=f"page@{datetime.now(UTC):%Y%m%d%H}", asset_selection=[PAGE])
+
+
+def _shown(found: dict[str, Any]) -> dict[str, dg.MetadataValue]:
+    return {
+        "state": dg.MetadataValue.text(found["state"]),
+        "scope": dg.MetadataValue.text(found["scope"]),
+        "requested_at": dg.MetadataValue.text(found["requested_at"]),
+        "due_in_days": dg.MetadataValue.int(found["due_in_days"]),
+        "why": dg.MetadataValue.text(found["reason"] if found["state"] == "restricted" else ""),
+    }

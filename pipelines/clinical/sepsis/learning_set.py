@@ -1,0 +1,142 @@
+"""Stays with their outcome, as a model learns from them: a parquet file or a folder of the challenge's `.psv` files.
+
+Holds: reading both into a panel with labels, the digest that names what was read, and a sample of its stays by which
+they are known again in another file.
+Does not hold: features, folds, and the data itself (not ours to redistribute).
+
+Columns are those of the PhysioNet/CinC Challenge 2019 (Reyna et al., Critical Care Medicine 48(2):210-217, 2020); a
+parquet file has `patient_id` besides. What is there comes out in canonical units, implausible values left out, so that
+a stay is the same whether it came by file or through the stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipelines.clinical.sepsis.panel import MEDICAL, SURGICAL, Panel, without_implausible
+from pipelines.clinical.sepsis.variables import NAMES, VARIABLES
+
+LABEL = "SepsisLabel"
+SAMPLE = 1024
+"""So many stays of a learning set are known again: of a file that holds a hundredth of them about ten."""
+CONTEXT_COLUMNS = ("Age", "Gender", "Unit1", "Unit2", "HospAdmTime", "ICULOS")
+
+
+class LearningSetError(ValueError):
+    """The file is none to learn from. Says which and why; names no patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningSet:
+    """Attributes:
+    panel: the hours.
+    labels: bool[n], SepsisLabel: 1 from six hours before the onset of sepsis.
+    patients: one id a stay; kept in memory, for grouping.
+    digest: sha256 of all that is above.
+    early_onsets: stays that are not in it, since their onset lies too early for labels to say when it was.
+    """
+
+    panel: Panel
+    labels: NDArray[np.bool_]
+    patients: NDArray[np.str_]
+    digest: str
+    early_onsets: int = 0
+
+
+def read_parquet(path: Path) -> LearningSet:
+    """The stays of a parquet file, by patient id, then hour. Raises `LearningSetError`."""
+    if not path.is_file():
+        raise LearningSetError(f"{path}: no such file; a parquet file with the challenge's columns is wanted")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LearningSetError(f"{path}: cannot be read as parquet") from error
+    wanted = ("patient_id", *NAMES, *CONTEXT_COLUMNS, LABEL)
+    if missing := [name for name in wanted if name not in table.column_names]:
+        raise LearningSetError(f"{path}: no column {', '.join(missing)}")
+    table = table.sort_by([("patient_id", "ascending"), ("ICULOS", "ascending")])
+    patients = table["patient_id"].cast(pa.string()).to_numpy(zero_copy_only=False).astype(np.str_)
+    return of_columns({name: _numbers(table[name]) for name in wanted[1:]}, patients, str(path))
+
+
+def of_columns(columns: Mapping[str, NDArray[np.float64]], patients: NDArray[np.str_], source: str) -> LearningSet:
+    """Rows sorted by patient and hour, PhysioNet's columns in PhysioNet's units. Raises `LearningSetError`."""
+    if not len(patients):
+        raise LearningSetError(f"{source}: no rows")
+    labels = columns[LABEL]
+    if not np.isin(labels, (0.0, 1.0)).all():
+        raise LearningSetError(f"{source}: {LABEL} is neither 0 nor 1 in some rows")
+    starts = np.concatenate([[0], np.flatnonzero(patients[1:] != patients[:-1]) + 1, [len(patients)]]).astype(np.int64)
+    panel = panel_of_columns(columns, starts, source)
+    return LearningSet(panel, labels == 1.0, patients[starts[:-1]], digest_of(panel, labels, patients[starts[:-1]]))
+
+
+def panel_of_columns(columns: Mapping[str, NDArray[np.float64]], starts: NDArray[np.int64], source: str) -> Panel:
+    """The panel of PhysioNet's columns; NaN where a column does not know. Raises `LearningSetError`."""
+    factors = np.array([variable.factor for variable in VARIABLES])
+    values = np.stack([columns[name] for name in NAMES], axis=1) * factors
+    unit = np.where(columns["Unit1"] == 1, MEDICAL, np.where(columns["Unit2"] == 1, SURGICAL, np.nan))
+    hour = columns["ICULOS"]
+    if not np.isfinite(hour).all():
+        raise LearningSetError(f"{source}: ICULOS is missing in some rows")
+    try:
+        return Panel(
+            values=without_implausible(values),
+            starts=starts,
+            hour=hour.astype(np.int64),
+            age=columns["Age"].astype(np.float32),
+            sex=columns["Gender"].astype(np.float32),
+            admission_h=columns["HospAdmTime"].astype(np.float32),
+            unit=unit.astype(np.float32),
+        )
+    except ValueError as error:
+        raise LearningSetError(f"{source}: {error}") from None
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """float64 with NaN for null."""
+    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+
+
+def digest_of(panel: Panel, labels: NDArray[np.float64], patients: NDArray[np.str_]) -> str:
+    digest = hashlib.sha256()
+    columns = (panel.values, panel.starts, panel.hour, panel.age, panel.sex, panel.admission_h, panel.unit)
+    for part in (*columns, labels.astype(np.uint8)):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    digest.update("\n".join(patients).encode())
+    return digest.hexdigest()
+
+
+def sample_of(given: LearningSet) -> list[str]:
+    """Marks of stays, the `SAMPLE` least of all: which stays are in the sample follows from the stays alone."""
+    return sorted(set(_marks(given)))[:SAMPLE]
+
+
+def known_again(sample: Sequence[str], given: LearningSet) -> tuple[int, int]:
+    """How many stays could be in a learning set's sample, and how many are. One whose hours differ is another one."""
+    last = sample[-1] if len(sample) == SAMPLE else chr(0x7F)
+    candidates = [mark for mark in _marks(given) if mark <= last]
+    return len(candidates), len(set(sample).intersection(candidates))
+
+
+def _marks(given: LearningSet) -> list[str]:
+    """Of each stay eight bytes of a hash of its hours, whatever the patient is called."""
+    panel = given.panel
+    columns = (panel.values, panel.hour, panel.age, panel.sex)
+    marks = []
+    for first, last in pairwise(panel.starts.tolist()):
+        digest = hashlib.sha256()
+        for column in columns:
+            digest.update(np.ascontiguousarray(column[first:last]).tobytes())
+        marks.append(digest.hexdigest()[:16])
+    return marks

@@ -1,0 +1,111 @@
+"""What starts a retraining: drift that retraining can mend, and nothing that is to be mended elsewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets import training
+from assets.training import WHY, drift_sensor
+from pipelines.retraining import LEAST_STAYS
+from tests.warehouse.conftest import lake_settings
+from tests.warehouse.models.conftest import with_tables
+from warehouse.catalog import open_catalog
+from warehouse.contract import load_contracts
+from warehouse.models.looks import Looks
+from warehouse.settings import Settings
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = lake_settings(tmp_path / "home", f"file://{tmp_path}/lake", WARDSTREAM_S3_ENDPOINT="http://127.0.0.1:1")
+    with_tables(made)
+    return made
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough of them; `tests/assets/test_retraining.py` has real ones."""
+    monkeypatch.setattr(training, "_with_outcome", lambda settings: LEAST_STAYS)
+
+
+def cause(look: str, kind: str, retrains: bool, minutes: int = 0) -> dict[str, Any]:
+    return {
+        "look": look, "version": "aa11", "kind": kind, "place": "all stays", "items": ["Creatinine"], "share": 0.5,
+        "because": f"{kind} was found", "remedy": "mend it", "retrains": retrains, "stays": 500, "tests": 900,
+        "made_at": NOON + timedelta(minutes=minutes),
+    }  # fmt: skip
+
+
+def asked(settings: Settings) -> dg.SensorResult:
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"settings": settings})
+        result = drift_sensor()(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def report(settings: Settings, *rows: dict[str, Any]) -> None:
+    Looks(open_catalog(settings), settings.namespace, load_contracts(), "test").report(rows)
+
+
+def test_no_look_starts_nothing(settings: Settings) -> None:
+    assert asked(settings).run_requests == []
+
+
+def test_a_unit_starts_nothing_and_its_remedy_is_said(settings: Settings) -> None:
+    report(settings, cause("1", "unit_change", False))
+    result = asked(settings)
+    assert result.run_requests == []
+    assert "unit_change: mend it" in str(result.skip_reason)
+
+
+def test_the_sensor_and_the_retraining_need_as_many_outcomes() -> None:
+    assert training.LEAST_OUTCOMES == LEAST_STAYS
+
+
+def test_other_patients_start_one_retraining_that_says_why(settings: Settings, outcomes: None) -> None:
+    report(settings, cause("1", "unit_change", False))
+    report(settings, cause("2", "new_population", True, 1), cause("2", "frozen_sensor", False, 1))
+    (request,) = asked(settings).run_requests or []
+    assert request.run_key == "aa11 new_population 2026-W47"
+    assert request.tags[WHY] == "drift, new_population: new_population was found"
+
+
+def test_the_same_drift_asks_once_a_week(settings: Settings, outcomes: None) -> None:
+    report(settings, cause("1", "new_population", True))
+    first = asked(settings).run_requests or []
+    report(settings, cause("2", "new_population", True, 600))
+    again = asked(settings).run_requests or []
+    report(settings, cause("3", "new_population", True, 7 * 24 * 60))
+    later = asked(settings).run_requests or []
+    assert [each.run_key for each in first] == [each.run_key for each in again]
+    assert [each.run_key for each in later] != [each.run_key for each in first]
+
+
+def test_a_retraining_that_cannot_be_made_for_want_of_outcomes_is_not_started_and_it_is_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_with_outcome", lambda settings: 12)
+    report(settings, cause("1", "new_population", True))
+    result = asked(settings)
+    assert result.run_requests == []
+    assert "12 stays have an outcome, 200 are needed" in str(result.skip_reason)
+
+
+def test_a_look_at_an_older_day_starts_nothing(settings: Settings, outcomes: None) -> None:
+    report(settings, cause("1", "none", False) | {"day": NOON - timedelta(days=1)})
+    report(settings, cause("2", "new_population", True, 60) | {"day": NOON - timedelta(days=9)})
+    assert asked(settings).run_requests == []
+
+
+def test_a_look_that_finds_nothing_any_more_ends_it(settings: Settings) -> None:
+    report(settings, cause("1", "new_population", True))
+    report(settings, cause("2", "none", False, 1))
+    assert asked(settings).run_requests == []

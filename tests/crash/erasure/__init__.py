@@ -1,0 +1,1 @@
+"""Erasure killed at any point: one final state, and nothing half done is ever called done."""

@@ -1,0 +1,156 @@
+"""`wardstream models`: register, promote, refuse, go back, on a lake in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from infra.cli import models
+from pipelines.clinical.sepsis import model_files
+from pipelines.clinical.sepsis.learn import learn
+from pipelines.clinical.sepsis.learning_set import LABEL, LearningSet, read_parquet, sample_of
+from pipelines.clinical.sepsis.panel import MEDICAL, SURGICAL
+from pipelines.clinical.sepsis.variables import VARIABLES
+from tests.pipelines.clinical.sepsis.stays import SMALL, with_outcome
+from tests.warehouse.conftest import lake_settings
+from tests.warehouse.models.conftest import with_tables
+from warehouse.catalog import create_table, open_catalog, table_lock
+from warehouse.contract import load_contracts
+from warehouse.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("model")
+    learnt = with_outcome(30, seed=5, longest=30)
+    model_files.write(place, *learn(learnt, SMALL, 1, 1, lambda line: None, {"source": "made-up stays"}))
+    return place
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = lake_settings(tmp_path / "home", f"file://{tmp_path}/lake", WARDSTREAM_S3_ENDPOINT="http://127.0.0.1:1")
+    with_tables(made)
+    return made
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def registered(settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert models.register(settings, folder, as_json=True) == 0
+    return str(said(capsys)["version"])
+
+
+def test_a_model_is_registered_once_and_listed(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = registered(settings, folder, capsys)
+    assert models.register(settings, folder, as_json=True) == 0
+    assert said(capsys)["new"] is False
+    assert models.list_models(settings, as_json=True) == 0
+    listed = said(capsys)
+    assert [(each["version"], each["role"]) for each in listed["models"]] == [(version, "")]  # type: ignore[attr-defined]
+    assert listed["champion"] is None
+
+
+def test_nothing_is_promoted_without_stays_to_judge_on(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = registered(settings, folder, capsys)
+    assert models.promote(settings, version, "it is a test", on=None) == 1
+    assert "--on" in capsys.readouterr().err
+    assert models.show(settings, version, as_json=True) == 0
+    assert said(capsys)["decisions"] == []
+
+
+@pytest.mark.parametrize("again", [27, 3])
+def test_a_file_with_stays_that_a_model_learned_from_judges_nothing(
+    again: int, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under other names, and beside stays it has not seen."""
+    learnt, others = tmp_path / "learnt.parquet", tmp_path / "others.parquet"
+    as_parquet(learnt, with_outcome(30, seed=5, longest=30), "p")
+    as_parquet(others, with_outcome(20, seed=6, longest=30), "q")
+    given = read_parquet(learnt)
+    made = learn(given, SMALL, 1, 1, lambda line: None, {"source": "made-up stays", "sample": sample_of(given)})
+    model_files.write(tmp_path / "model", *made)
+    version = registered(settings, tmp_path / "model", capsys)
+    mixed = pq.read_table(learnt).filter(pc.field("patient_id") < f"p{again:05d}")
+    names = pc.replace_substring(mixed["patient_id"], "p", "another-name-")
+    mixed = mixed.set_column(mixed.column_names.index("patient_id"), "patient_id", names)
+    pq.write_table(pa.concat_tables([mixed, pq.read_table(others)]), tmp_path / "mixed.parquet")
+    assert models.promote(settings, version, "it is a test", on=tmp_path / "mixed.parquet") == 1
+    assert f"learned from stays of this file: from {again} of" in capsys.readouterr().err
+    assert models.promote(settings, version, "it is a test", on=others) == 1
+    assert "septic stays with an outcome" in capsys.readouterr().err, "strangers are judged, here by too few"
+
+
+def as_parquet(file: Path, learning: LearningSet, prefix: str) -> None:
+    panel = learning.panel
+    columns = {v.name: panel.values[:, at] / v.factor for at, v in enumerate(VARIABLES)}
+    context = {"Age": panel.age, "Gender": panel.sex, "HospAdmTime": panel.admission_h, "ICULOS": panel.hour}
+    units = {"Unit1": panel.unit == MEDICAL, "Unit2": panel.unit == SURGICAL, LABEL: learning.labels}
+    numbers = {name: np.asarray(each, dtype=np.float64) for name, each in {**columns, **context, **units}.items()}
+    owner = [f"{prefix}{n:05d}" for n in panel.stay_of_row().tolist()]
+    pq.write_table(pa.table({"patient_id": owner, **numbers}), file)
+
+
+def test_an_override_is_kept_as_one_and_a_dry_run_decides_nothing(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = registered(settings, folder, capsys)
+    assert models.promote(settings, version, "it is a test", on=None, override=True, dry_run=True, as_json=True) == 0
+    assert models.show(settings, version, as_json=True) == 0
+    assert said(capsys)["decisions"] == []
+    assert models.promote(settings, version[:6], "it is a test", on=None, override=True, as_json=True) == 0
+    assert models.show(settings, version, as_json=True) == 0
+    (decision,) = said(capsys)["decisions"]  # type: ignore[misc]
+    assert (decision["role"], decision["evidence"]["overridden"]) == ("champion", True)
+
+
+def test_there_is_nothing_to_go_back_from_under_the_built_in_model(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert models.rollback(settings, "it is a test") == 1
+    assert "nothing to go back from" in capsys.readouterr().err
+
+
+def test_going_back_twice_does_not_bring_the_bad_model_back(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = registered(settings, folder, capsys)
+    assert models.promote(settings, version, "it is a test", on=None, override=True) == 0
+    assert models.rollback(settings, "it alerts on everybody", version="ffff") == 1
+    assert models.rollback(settings, "it alerts on everybody", version=version, as_json=True) == 0
+    assert '"version": "built-in"' in capsys.readouterr().out
+    assert models.rollback(settings, "it alerts on everybody") == 1
+    assert "decided to go back to built-in" in capsys.readouterr().err
+
+
+def test_a_recalibration_without_outcomes_is_refused_and_says_how_many_there_are(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog, contracts = open_catalog(settings), load_contracts()
+    for name in ("alert_feedback", "vitals", "wearables", "labs", "adt_events", "consent_updates"):
+        create_table(catalog, settings.namespace, contracts.table(name), table_lock(settings))
+    assert models.recalibrate(settings, "it is a test") == 1
+    assert "0 stays" in capsys.readouterr().err
+    assert models.recalibrate(settings, "so") == 1
+    assert "reason" in capsys.readouterr().err
+
+
+def test_an_unknown_model_and_a_thin_reason_are_refused(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert models.show(settings, "ffff") == 1
+    version = registered(settings, folder, capsys)
+    assert models.give_role(settings, version, "shadow", "so") == 1
+    assert "reason" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Whether a model is still as good as its card says, stay by stay; changes along the stream of scores and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.clinical.sepsis.drift import PERFORMANCE, SCORE_CHANGE
+from pipelines.clinical.sepsis.drift_monitors import ERRORS, SCORES, Change, Stretch, causes, lead_on
+from pipelines.clinical.sepsis.drift_outcomes import performance
+from pipelines.clinical.sepsis.evaluate import Outcome, ranking
+
+STAYS, HOURS = 600, 20
+
+
+def outcome(seed: int, tells: float = 2.0, said: float = 1.0, stays: int = STAYS) -> Outcome:
+    """Stays of which one in four is septic in its last hours. `tells`: how far scores rise then; `said`: the risk that
+    is said for each that is true."""
+    random = np.random.default_rng(seed)
+    septic = np.repeat(np.arange(stays) % 4 == 0, HOURS)
+    labels = septic & (np.tile(np.arange(HOURS), stays) >= 14)
+    margin = np.repeat(random.normal(0, 0.6, stays), HOURS) + random.normal(0, 0.6, len(labels)) + tells * labels
+    chance = 1 / (1 + np.exp(-(1.8 * margin - 4.2)))
+    risk = np.clip(chance * labels.mean() / chance.mean() * said, 0, 1)
+    return Outcome(labels, np.arange(0, len(labels) + 1, HOURS), margin, risk, margin > 1.5)
+
+
+CARD = {"auroc": ranking(outcome(0))["auroc"]}
+
+
+def test_a_model_as_good_as_its_card_raises_nothing() -> None:
+    for seed in range(1, 9):
+        found = performance(outcome(seed), CARD, 0)
+        assert found.judged
+        assert found.causes == ()
+
+
+def test_a_model_that_ranks_worse_asks_for_a_retraining() -> None:
+    (cause,) = (each for each in performance(outcome(20, tells=0.9), CARD, 0).causes if each.items == ("auroc",))
+    assert (cause.kind, cause.retrains) == (PERFORMANCE, True)
+
+
+@pytest.mark.parametrize("said", [0.5, 2.0])
+def test_risks_that_are_too_low_or_too_high_ask_for_a_retraining(said: float) -> None:
+    (cause,) = performance(outcome(21, said=said), CARD, 0).causes
+    assert (cause.kind, cause.items) == (PERFORMANCE, ("calibration",))
+
+
+def test_few_septic_stays_are_not_judged() -> None:
+    found = performance(outcome(22, tells=0.2, stays=160), CARD, 0)
+    assert (found.judged, found.septic_stays, found.causes) == (False, 40, ())
+
+
+def numbers(seed: int, mean: float, many: int) -> list[float]:
+    return np.random.default_rng(seed).gamma(2.0, mean / 2, many).tolist()
+
+
+def test_stays_of_one_kind_are_no_change_however_they_are_cut_into_days() -> None:
+    values, stretch = numbers(1, 0.03, 1500), Stretch()
+    for at in range(0, len(values), 100):
+        stretch, changes = lead_on(stretch, values[at : at + 100])
+        assert changes == ()
+    assert stretch == Stretch(tuple(values), len(values))
+
+
+def test_a_mean_that_doubles_is_found_and_the_stretch_begins_anew() -> None:
+    stretch, _ = lead_on(Stretch(), numbers(2, 0.03, 600))
+    stretch, changes = lead_on(stretch, numbers(3, 0.06, 600))
+    assert changes
+    assert changes[-1].before < changes[-1].after
+    assert 600 <= len(stretch.values) < 1200
+    assert stretch.stays == 1200
+
+
+def test_errors_that_grow_retrain_scores_that_move_do_not_and_errors_that_shrink_are_none() -> None:
+    worse, better = Change(0.02, 0.05, 300, 300), Change(0.05, 0.02, 300, 300)
+    assert [(each.kind, each.retrains) for each in causes(ERRORS, [worse])] == [(PERFORMANCE, True)]
+    assert causes(ERRORS, [better]) == ()
+    for change in (worse, better):
+        assert [(each.kind, each.retrains) for each in causes(SCORES, [change])] == [(SCORE_CHANGE, False)]
+    assert causes(SCORES, [Change(0.02, 0.0201, 9000, 9000)]) == ()
