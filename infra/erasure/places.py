@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.services.store import EmbeddedStore
-from infra.services.store_upkeep import keep_up
+from infra.services.store_upkeep import await_let_go, keep_up, purge_unclaimed, require_all_claimed
 from warehouse.erasure.stores import Erased, Found, Subject, by_token
 from warehouse.settings import Settings
 
@@ -35,8 +35,13 @@ class VolumeStore:
         return Found({})
 
     def erase(self, subjects: Collection[Subject]) -> Erased:
-        """Vacuum every volume that has anything deleted. Raises `StoreUpkeepError`."""
-        done = keep_up(EmbeddedStore.of(self.settings), garbage_share=ALL_GARBAGE)
+        """Vacuum every volume that has anything deleted, once all deletions have reached them. Raises
+        `StoreUpkeepError`, also where bytes stay that no object claims: nobody can tell whose they are."""
+        store = EmbeddedStore.of(self.settings)
+        purge_unclaimed(store)
+        await_let_go(store)
+        done = keep_up(store, garbage_share=ALL_GARBAGE)
+        require_all_claimed(store)
         return Erased(0, 0, max(0, done.freed_bytes), {"commands": list(done.commands)})
 
     def prove(self, subjects: Collection[Subject]) -> Found:

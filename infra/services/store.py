@@ -169,15 +169,21 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _status(url: str, method: str = "GET", body: bytes | None = None) -> int | None:
-    request = urllib.request.Request(url, data=body, method=method)
+def answer_of(url: str, method: str = "GET", body: bytes | None = None) -> tuple[int | None, bytes]:
+    """Status and body that the store answers with; no status where it does not answer."""
+    headers = {} if body is None else {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(url, data=body, headers=headers, method=method)
     try:
         with _DIRECT.open(request, timeout=ANSWER_SECONDS) as answer:
-            return answer.status
+            return answer.status, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, b""
     except OSError:
-        return None
+        return None, b""
+
+
+def _status(url: str, method: str = "GET", body: bytes | None = None) -> int | None:
+    return answer_of(url, method, body)[0]
 
 
 # A site's HTTP proxy has no business with the loopback.

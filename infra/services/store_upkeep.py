@@ -1,23 +1,38 @@
 """Upkeep of the embedded store itself: what was deleted leaves its volumes, and its own logs of metadata end.
 
-Holds: the two commands of SeaweedFS's shell that do it, and how many bytes that freed.
+Holds: the commands of SeaweedFS's shell that do it, how many bytes that freed, and what no object claims any more.
 Does not hold: which objects are deleted (warehouse/upkeep), nor the store's start (store.py).
 
 SeaweedFS keeps deleted bytes in its volume files until they are vacuumed, which by itself it does only where more than
-three tenths are garbage; and it keeps a log of every change of metadata for ever.
+three tenths are garbage; and it keeps a log of every change of metadata for ever. A deletion reaches the volumes up to
+seconds after it was answered, by a queue in memory: a vacuum that comes sooner leaves the bytes, and a kill leaves them
+with nobody to claim them.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
+import time
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.services.ports import LOOPBACK, port
-from infra.services.store import EmbeddedStore, require_version
+from infra.services.store import EmbeddedStore, answer_of, require_version
 
 GARBAGE_SHARE = 0.01
 SHELL_SECONDS = 600
+LET_GO_SECONDS = 60
+"""A deletion that has not reached the volumes by then has failed; the store itself tries again after five minutes."""
+UPLOAD_SECONDS = 3600
+"""Bytes older than this that no object claims are no upload still under way: they may go."""
+YOUNG_SECONDS = 10
+"""Bytes younger than this may belong to an object that is just being written."""
+LOOKS = 3
+"""So often, while something large is being written."""
 
 
 class StoreUpkeepError(RuntimeError):
@@ -54,20 +69,70 @@ def keep_up(store: EmbeddedStore, days_of_logs: int = 1, garbage_share: float = 
     Raises `StoreUpkeepError`, `StoreVersionError`.
     """
     before, typed = size_on_disk(store.folder), commands(days_of_logs, garbage_share)
-    try:
-        answer = subprocess.run(
-            _shell(store), input="\n".join([*typed, "exit", ""]), capture_output=True, text=True, timeout=SHELL_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise StoreUpkeepError(f"the store's shell did not end within {SHELL_SECONDS} s; is the store up?") from None
-    if answer.returncode or "error:" in answer.stdout:
-        raise StoreUpkeepError(f"the store's shell failed: {_last_line(answer.stdout + answer.stderr)}")
+    _typed(store, typed)
     return StoreUpkeep(before, size_on_disk(store.folder), typed)
+
+
+def await_let_go(store: EmbeddedStore) -> None:
+    """Wait until every deletion answered so far has reached the volumes: the store takes them in their order, so one of
+    our own is sent behind them. Raises `StoreUpkeepError`."""
+    filer, volume = (f"http://{LOOPBACK}:{port(store.port_base, part)}" for part in ("filer", "volume"))
+    last = f"{filer}/ready/{uuid.uuid4().hex}"
+    written, _ = answer_of(last, "PUT", b"deleted last")
+    _, described = answer_of(f"{last}?metadata=true")
+    deleted, _ = answer_of(last, "DELETE")
+    if (written, deleted) != (201, 204):
+        raise StoreUpkeepError("the store takes no byte; is it up, and its disk not full?")
+    bytes_of_it = f"{volume}/{json.loads(described)['chunks'][0]['file_id']}"
+    deadline = time.monotonic() + LET_GO_SECONDS
+    while answer_of(bytes_of_it)[0] != 404:
+        if time.monotonic() > deadline:
+            raise StoreUpkeepError(f"the store has not let go of what was deleted {LET_GO_SECONDS} s ago; see its log")
+        time.sleep(0.2)
+
+
+def purge_unclaimed(store: EmbeddedStore) -> None:
+    """Delete bytes that no object claims and no upload can still be bringing. Raises `StoreUpkeepError`."""
+    _typed(store, ["lock", f"volume.fsck -cutoffTimeAgo={UPLOAD_SECONDS}s -reallyDeleteFromVolume", "unlock"])
+
+
+def unclaimed(store: EmbeddedStore) -> int:
+    """How many pieces lie in the volumes that no object claims. Raises `StoreUpkeepError`."""
+    said = _typed(store, ["lock", f"volume.fsck -cutoffTimeAgo={YOUNG_SECONDS}s", "unlock"])
+    total = re.search(r"^Total\s.*\borphan:(\d+)", said, re.MULTILINE)
+    if total is None and "no orphan data" not in said:
+        raise StoreUpkeepError(f"the store's shell did not say what is unclaimed: {_last_line(said)}")
+    return int(total[1]) if total else 0
+
+
+def require_all_claimed(store: EmbeddedStore) -> None:
+    """Raises `StoreUpkeepError` where bytes that no object claims stay in the volumes, however often one looks."""
+    for _ in range(LOOKS):
+        if not (pieces := unclaimed(store)):
+            return
+        time.sleep(YOUNG_SECONDS)
+    raise StoreUpkeepError(
+        f"{pieces} pieces of deleted objects are still in the store's volumes: it lets go of them within minutes, of "
+        f"those that a killed store left once they are {UPLOAD_SECONDS // 60} minutes old; run this again then"
+    )
 
 
 def size_on_disk(folder: Path) -> int:
     """Bytes of all files under a folder, as the disk has them: a volume set aside and not written takes none."""
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def _typed(store: EmbeddedStore, lines: Iterable[str]) -> str:
+    """What the store's shell says to these lines."""
+    try:
+        answer = subprocess.run(
+            _shell(store), input="\n".join([*lines, "exit", ""]), capture_output=True, text=True, timeout=SHELL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise StoreUpkeepError(f"the store's shell did not end within {SHELL_SECONDS} s; is the store up?") from None
+    if answer.returncode or "error:" in answer.stdout:
+        raise StoreUpkeepError(f"the store's shell failed: {_last_line(answer.stdout + answer.stderr)}")
+    return answer.stdout
 
 
 def _shell(store: EmbeddedStore) -> list[str]:
