@@ -10,8 +10,9 @@ from infra.bench.check import CheckFailedError
 from infra.bench.questions import QUESTIONS, Cost, _direct, _ours, _rounds, difference, slower_than_allowed
 from infra.bench.report import Spread
 from tests.warehouse.test_analytics import lake
-from warehouse.analytics import Analytics
-from warehouse.named_queries import named_queries
+from warehouse.analytics import Analytics, StatementFailed
+from warehouse.lake_session import DoesNotFit
+from warehouse.named_queries import NamedQuery, named_queries
 from warehouse.settings import Settings
 
 
@@ -44,6 +45,28 @@ def test_both_readings_answer_alike(settings: Settings):
 def test_another_answer_is_an_error_and_no_figure(settings: Settings):
     with _ours(settings) as ours, pytest.raises(CheckFailedError, match="vitals_latest differ"):
         _rounds(ours, lambda query: ours(query).slice(1), 1, lambda line: None, ("vitals_latest",))
+
+
+def test_a_question_that_does_not_fit_read_directly_is_left_out_and_one_that_fails_by_ours_alone_is_not(
+    settings: Settings,
+):
+    def too_large(query: NamedQuery) -> pa.Table:
+        raise DoesNotFit("more memory than a session has")
+
+    def failing(query: NamedQuery) -> pa.Table:
+        raise StatementFailed("it needs more memory than a session has")
+
+    told: list[str] = []
+    with _ours(settings) as ours, _direct(settings) as (direct, _):
+
+        def tight(query: NamedQuery) -> pa.Table:
+            return too_large(query) if query.name == "labs_latest" else direct(query)
+
+        times = _rounds(ours, tight, 2, told.append, ("labs_latest", "vitals_latest"))
+        assert list(times) == ["vitals_latest"]
+        assert "labs_latest: does not fit" in told
+        with pytest.raises(StatementFailed):
+            _rounds(failing, direct, 1, told.append, ("vitals_latest",))
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,15 @@ def test_the_kept_questions_are_listed_without_a_lake(settings: Settings, capsys
     assert "@alert_latency\n    How long" in capsys.readouterr().out
 
 
+def test_a_moment_to_come_is_answered_with_what_is_known_now_and_said_to_be(settings: Settings, capsys):
+    assert sql(settings, "SELECT count(*) AS n FROM vitals", as_of="2026-11-22T12:00:01Z", clock=lambda: NOON) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == ["n", "─", "2"]
+    assert "lies in the future: this is what is known now" in err
+    assert sql(settings, "SELECT count(*) AS n FROM vitals", as_of="2026-11-22T12:00Z", clock=lambda: NOON) == 0
+    assert "future" not in capsys.readouterr().err
+
+
 def test_as_of_shows_what_was_known_then(settings: Settings, capsys: pytest.CaptureFixture[str]):
     statement = "SELECT count(*) AS n FROM vitals"
     assert sql(settings, statement, as_of="2026-11-22T11:59:59", format="csv") == 0

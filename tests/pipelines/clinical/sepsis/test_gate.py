@@ -62,6 +62,14 @@ def test_a_gain_for_all_at_the_cost_of_one_group_is_refused() -> None:
     assert [each.verdict for each in decision.checks if each.name == "utility, women"] == [WORSE]
 
 
+def test_where_no_group_could_be_judged_the_decision_says_so() -> None:
+    few = np.arange(STAYS) < 30  # 10 of them septic
+    decision = decide(outcome(0.6), outcome(0.9, seed=1), {"women": few}, seed=0)
+    assert decision.promote
+    assert "no subgroup had" in decision.reason
+    assert "no subgroup is worse" not in decision.reason
+
+
 def test_better_calibration_alone_is_enough() -> None:
     champion = outcome(0.8)
     challenger = replace(champion, risks=np.where(champion.labels, 0.6, 0.05))
