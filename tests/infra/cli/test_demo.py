@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.cli import demo as demonstration
 from infra.cli.demo import command, demo
 from infra.services.home import PidFile
 from infra.services.ports import port
@@ -45,3 +46,35 @@ def test_the_hint_has_program_folder_and_port_base(home: Settings, monkeypatch: 
     assert command(home).startswith(f"WARDSTREAM_PORT_BASE={home.port_base} ")
     assert command(home).endswith("/wardstream --home home")
     assert not command(dataclasses.replace(home, port_base=19_000)).startswith("WARDSTREAM")
+
+
+def test_who_stops_it_while_a_patient_is_being_erased_is_told_what_ends_that(
+    home: Settings, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    class Asked:
+        """A supervisor that was asked to stop."""
+
+        stop_requested = True
+
+        def tick(self) -> None:
+            pass
+
+    class HalfDone:
+        def __init__(self, settings: Settings, tick: Callable[[], None]) -> None:
+            self._tick = tick
+
+        def erase(self, patient: str) -> None:
+            self._tick()
+
+    monkeypatch.setattr(demonstration, "Erasing", HalfDone)
+    monkeypatch.setattr(demonstration.WardPlay, "at_home", ["P1"])
+    play = demonstration._Demonstration(home, Asked(), seed=7, began=0.0, quiet=True)  # ty: ignore[invalid-argument-type]
+    monkeypatch.setattr(play, "_perform", play._erase)
+    assert play.run(keep=False) == demonstration.INTERRUPTED
+    err = capsys.readouterr().err
+    assert f"`{command(home)} up` lets Dagster end it" in err
+    assert "erase status" in err
+    monkeypatch.setattr(play, "_is_erasing", False)
+    monkeypatch.setattr(play, "_perform", play._tick)
+    assert play.run(keep=False) == demonstration.INTERRUPTED
+    assert "erasure" not in capsys.readouterr().err
