@@ -47,6 +47,7 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 
 from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
 from warehouse.offsets import Vector, VectorMissingError, decode_vector
+from warehouse.staging import SWEEP
 
 FORMAT_VERSION = 2
 MERGED_MANIFESTS = 50
@@ -208,11 +209,16 @@ def line_of(metadata: TableMetadata) -> Iterator[Snapshot]:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """Manifests that an attempt wrote in the place of others. They bear the id of its snapshot."""
+    """Manifests that an attempt wrote in the place of others. They bear the id of its snapshot.
+
+    `sweep`: the table's when they were written. Until they are in the table they are named by nothing, so a sweep that
+    put its fence since may delete them: they serve no attempt behind it (decision 17).
+    """
 
     sources: frozenset[str]
     leaving: Leaving | None
     schema_id: int
+    sweep: str | None
     manifests: tuple[ManifestFile, ...]
     snapshot_id: int
 
@@ -371,9 +377,10 @@ class _Writing:
         self, sources: Iterable[ManifestFile], leaving: Leaving | None, write: Callable[[], list[ManifestFile]]
     ) -> list[ManifestFile]:
         """What an earlier attempt wrote in the place of the same manifests, or else what is written now."""
-        wanted = frozenset(each.manifest_path for each in sources), leaving, self._table.metadata.current_schema_id
+        schema_id, sweep = self._table.metadata.current_schema_id, self._table.properties.get(SWEEP)
+        wanted = frozenset(each.manifest_path for each in sources), leaving, schema_id, sweep
         before = self._earlier.rewritten
-        if before is not None and (before.sources, before.leaving, before.schema_id) == wanted:
+        if before is not None and (before.sources, before.leaving, before.schema_id, before.sweep) == wanted:
             self.snapshot_id = before.snapshot_id
         else:
             before = self._earlier.rewritten = Rewritten(*wanted, tuple(write()), self.snapshot_id)

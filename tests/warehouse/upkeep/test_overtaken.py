@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from tests.warehouse.fenced import contract, each_once, interval, positions, readings
-from tests.warehouse.upkeep.kept import fenced, loaded, small_files
+from tests.warehouse.upkeep.kept import fenced, loaded, missing, small_files
 from warehouse import snapshots
 from warehouse.settings import Settings
 from warehouse.snapshots import Head, live_files, manifests_of
 from warehouse.table_session import TableSession
 from warehouse.upkeep.compact import compact
+from warehouse.upkeep.sweep import look, sweep
 
 FILES, ROWS = 6, 10
 
@@ -105,3 +106,19 @@ def test_manifests_written_anew_by_day_get_in_between_commits(folder_lake: Setti
     assert rewrites == [FILES]
     assert len(manifests_of(loaded(folder_lake))) == 1 + 3
     assert positions(folder_lake) == each_once(0, rival.reached)
+
+
+def test_manifests_that_a_sweep_may_have_taken_serve_no_attempt_behind_its_fence(folder_lake: Settings) -> None:
+    """Until the swap nothing names them: an erasure, which waits for nobody, sweeps them as it sweeps what is left."""
+    small_files(folder_lake, FILES, ROWS)
+    swept: list[int] = []
+
+    def purge(step: str) -> None:
+        if step == "swap" and not swept:
+            table = loaded(folder_lake)
+            swept.append(sweep(fenced(folder_lake), table, look(table)).objects)
+
+    assert fenced(folder_lake, progress=purge).cluster_manifests({}).attempts == 2
+    assert swept[0] >= 1, "the manifest was there to be taken"
+    assert not missing(folder_lake)
+    assert positions(folder_lake) == each_once(0, FILES * ROWS)
