@@ -163,10 +163,11 @@ class SepsisMonitor:
         pieces = [rows] if stream == ADMISSIONS else list(self._pieces(stream, rows))
         for piece in pieces:
             self._take(stream, piece)
+            # Before anybody is scored: which model is in force depends on it, and after a restart there is no time yet.
+            self._appended_ms = max(self._appended_ms, pc.max(piece["kafka_time"]).value // 1000)
             overdue = self._overdue()
             if len(overdue):
                 told += self._score(overdue, now)
-        self._appended_ms = max(self._appended_ms, pc.max(rows["kafka_time"]).value // 1000)
         return told + self.round(now)
 
     def round(self, now: datetime | None = None) -> Told:
@@ -240,7 +241,8 @@ class SepsisMonitor:
         place = hour[ours] % self.history.reach_h
         self._told[slot[ours], place] = score[ours].astype(np.float32)
         self._told_hour[slot[ours], place] = hour[ours]
-        np.maximum.at(self._scored_hour, slot[ours], hour[ours])
+        # Hours that another model scored are over too: nobody is called about them by its successor.
+        np.maximum.at(self._scored_hour, slot[within], hour[within])
         at = within[np.lexsort((hour[within], slot[within]))]
         alerts = (score[at] >= threshold[at]).astype(np.int8) * np.int8(LEVEL)
         clear = score[at] < CLEAR * threshold[at]
@@ -254,7 +256,8 @@ class SepsisMonitor:
         for (alert_id, _), row in sorted(told.items(), key=lambda item: item[1]["effective_at"]):
             slot, start_ms = self.history.slot(row["subject_token"]), _ms(row["episode_start"])
             if alert_id in taken_back:
-                self._taken_back[slot, start_ms] = self._taken_back.get((slot, start_ms), 0) + 1
+                if row["withheld_because"] is None:  # one that was withheld before it was sent has the same id
+                    self._taken_back[slot, start_ms] = self._taken_back.get((slot, start_ms), 0) + 1
                 continue
             hour = _ms(row["effective_at"]) // HOUR_MS
             standing.append(PastAlert(slot, row["level"], start_ms, hour * HOUR_MS, row["withheld_because"]))

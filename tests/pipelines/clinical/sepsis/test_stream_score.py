@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from pipelines.clinical.sepsis import stream_score
 from pipelines.clinical.sepsis.features import features
 from pipelines.clinical.sepsis.panel import Panel
-from pipelines.clinical.sepsis.scoring import OneModel, SepsisModel
+from pipelines.clinical.sepsis.scoring import ModelSource, OneModel, SepsisModel
 from pipelines.clinical.sepsis.stream_score import PAUSE, RESULTS, VITALS, Before, SepsisMonitor, Told
 from pipelines.clinical.sepsis.variables import BY_CODE, VARIABLES
 from tests.pipelines.clinical.sepsis.stream_rows import START, admission, at, reading, result, table
@@ -341,6 +342,62 @@ def test_after_a_restart_it_is_as_if_it_had_never_stopped(seed: int) -> None:
     assert known
     expected = {**_last_told(before), **_last_told(left)}
     assert {**_last_told(before), **_last_told(right)} == expected == _offline(story)
+    assert _ids(left) == _ids(right)
+
+
+def _restarted(source: ModelSource, story: list[Row], before: Told) -> SepsisMonitor:
+    """A monitor of another process, behind these rows and what was told of them."""
+    by_stream = {stream: table([row for s, row in story if s == stream]) for stream in {stream for stream, _ in story}}
+    monitor = SepsisMonitor(source)
+    monitor.restore(Before(by_stream), _told_table(before), _past(before))
+    return monitor
+
+
+class Since:
+    """A model from an hour of the story on, another one before it."""
+
+    def __init__(self, hours: float, first: ToyModel, then: ToyModel) -> None:
+        self._from_ms = (START + timedelta(hours=hours)).timestamp() * 1000
+        self._first, self._then = first, then
+
+    def in_force(self, appended_ms: int) -> ToyModel:
+        return self._first if appended_ms < self._from_ms else self._then
+
+
+def test_after_a_restart_the_first_scores_are_of_the_model_in_force_and_not_of_the_first_there_was() -> None:
+    """With hours behind everybody who is overdue, before any time has passed."""
+    source = Since(-1.0, ToyModel("built-in", weight=0.1), ToyModel("champion"))
+    story = [hr(0.0), lactate(0.5, 4.0), *(hr(float(hour)) for hour in range(1, 14)), lactate(13.5, 4.1)]
+    stayed = SepsisMonitor(source)
+    before = _play(stayed, story)
+    assert before.alerts
+    left = _play(stayed, [hr(14.0)])
+    right = _play(_restarted(source, story, before), [hr(14.0)])
+    assert {score.model_version for score in right.scores} <= {"champion"}
+    assert _ids(left) == _ids(right) == set()
+
+
+def test_after_a_restart_nobody_is_called_about_hours_that_an_earlier_model_scored() -> None:
+    source = Since(10.0, ToyModel("v1", weight=0.1), ToyModel("v2"))
+    story = [hr(0.0), lactate(3.5, 4.0), *(hr(float(hour)) for hour in range(4, 6)), lactate(6.5, 1.0, "p"), hr(7.0)]
+    story += [hr(10.5, token="u"), hr(11.0, token="u")]
+    stayed = SepsisMonitor(source)
+    before = _play(stayed, story)
+    left = _play(stayed, [hr(11.5)])
+    right = _play(_restarted(source, story, before), [hr(11.5)])
+    assert any(score.is_alerting for score in right.scores), "hours long over, which the new model puts over it"
+    assert _ids(left) == _ids(right) == set()
+
+
+def test_an_alert_that_was_withheld_before_it_was_sent_is_taken_back_once() -> None:
+    story = [hr(0.0), lactate(0.1, 4.0), lactate(0.1, 1.0, status="C", reported=0.3)]
+    again = lactate(0.1, 4.2, status="C", reported=0.5)
+    stayed = _monitor()
+    before = _play(stayed, story)
+    (stream, sent), _ = before.alerts
+    told = Told(before.scores, ((stream, replace(sent, withheld_because="cool_down")), *before.alerts))
+    left, right = _play(stayed, [again]), _play(_restarted(OneModel(ToyModel()), story, told), [again])
+    assert len(left.alerts) == 1
     assert _ids(left) == _ids(right)
 
 
