@@ -370,9 +370,19 @@ class PartitionReader:
         known: Positions = {}
         with self._closing:
             for (stream, partition), position in ({} if self._is_closed else dict(self.positions)).items():
-                place = TopicPartition(self._topic_of[stream], partition)
-                known[stream, partition] = max(self._consumer.get_watermark_offsets(place, cached=True)[1], position)
+                known[stream, partition] = max(self._cached_end(stream, partition), position)
         return known
+
+    def lagging(self) -> frozenset[tuple[str, int]]:
+        """Partitions of which more is known to be there than was read, or of which no end is known yet. No request."""
+        with self._closing:
+            if self._is_closed:
+                return frozenset(self.positions)
+            return frozenset(
+                (stream, partition)
+                for (stream, partition), position in dict(self.positions).items()
+                if not 0 <= self._cached_end(stream, partition) <= position
+            )
 
     def report(self, committed: Positions) -> None:
         """Tell the broker how far the lake is. Advisory: an answer is not waited for."""
@@ -387,6 +397,11 @@ class PartitionReader:
             if not self._is_closed:
                 self._is_closed = True
                 self._consumer.close()
+
+    def _cached_end(self, stream: str, partition: int) -> int:
+        """Negative before the first answer to a fetch."""
+        place = TopicPartition(self._topic_of[stream], partition)
+        return self._consumer.get_watermark_offsets(place, cached=True)[1]
 
 
 class GroupOffsets:

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.alert_producer import AlertProducer
 from pipelines.alert_sending import AlertSender
 from pipelines.alerts.bedside import ADMISSIONS
 from pipelines.alerts.message import Alert
-from pipelines.batch import StreamBatch
+from pipelines.batch import MessageBatch, StreamBatch
 from pipelines.clinical.monitor import VITALS
 from pipelines.rule_folder import RuleFolder
 from pipelines.score_watch import ScoreWatch
@@ -36,7 +37,8 @@ class Watch:
     def __init__(self, settings: Settings, producer: Callable[[], AlertProducer]) -> None:
         self._settings, self._alerts = settings, AlertSender(settings, producer)
         self.scores = ScoreWatch(settings, producer)
-        self._decided_ms = 0
+        self._decided_ms: dict[tuple[str, str, int], int] = {}
+        """(shard, stream, partition) -> the latest append time of what was decided on."""
         self._ticked_at: dict[str, float] = {}
 
     @cached_property
@@ -54,24 +56,33 @@ class Watch:
             self.scores.show(state, stream, rows, now)
         if stream == ADMISSIONS and batch.rows is not None:
             state.take_admissions(batch)
-        if len(batch.messages):
-            self._decided_ms = max(self._decided_ms, int(batch.messages.appended_ms.max()))
+        self._note_decided(state.shard.id, batch.messages)
 
     def turn(self, state: ShardState) -> None:
         """Between two batches: newer rule packs, and what the passing of time alone causes."""
-        if state.monitor is not None and self.rules.look(self._decided_ms):
+        if state.monitor is not None and self.rules.look(max(self._decided_ms.values(), default=0)):
             state.monitor.use(self.rules.packs)
         now = time.monotonic()
         if now - self._ticked_at.get(state.shard.id, 0.0) >= TICK_S and self._is_live(state):
             self._ticked_at[state.shard.id] = now
             self._tick(state)
 
+    def _note_decided(self, shard_id: str, messages: MessageBatch) -> None:
+        for partition in np.unique(messages.partitions).tolist():
+            newest_ms = int(messages.appended_ms[messages.partitions == partition].max())
+            place = shard_id, messages.stream, partition
+            self._decided_ms[place] = max(self._decided_ms.get(place, 0), newest_ms)
+
     def _is_live(self, state: ShardState) -> bool:
-        """Whether what was read last is of now: in a backlog, a replay, or a bounded run silence means nothing."""
+        """Whether what was read last of every partition is of now: in a backlog, a replay, or a bounded run silence
+        means nothing. One partition that is behind is enough: who is silent in another may speak there."""
         if not state.monitors or state.shard.until or state.reader.trouble:
             return False
-        behind = any(end > state.reader.positions.get(at, end) for at, end in state.reader.ends().items())
-        return not behind or time.time() - self._decided_ms / 1000 < _FRESH_S
+        fresh_ms = (time.time() - _FRESH_S) * 1000
+        return all(
+            self._decided_ms.get((state.shard.id, stream, partition), 0) > fresh_ms
+            for stream, partition in state.reader.lagging()
+        )
 
     def _tick(self, state: ShardState) -> None:
         now = datetime.now(UTC)
