@@ -83,10 +83,11 @@ class ScoreWatch:
         self._look(state, lambda scores: scores.pass_time(int(now.timestamp() * 1000), now), now)
 
     def settle(self, state: ShardState) -> None:
-        """Nothing more comes: score everybody who has something new, unless the broker is away."""
+        """Score before the end, unless the broker is away: everybody who has something new where nothing more comes,
+        and where somebody else goes on those whose turn has come."""
         if not state.reader.trouble:
             now = datetime.now(UTC)
-            self._look(state, lambda scores: scores.settle(now), now)
+            self._look(state, lambda scores: scores.settle(now) if state.ended() else scores.hasten(now), now)
             if "_scores" in self.__dict__:  # else none was ever told
                 self._scores.settle(SETTLE_S)
 

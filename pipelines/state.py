@@ -407,8 +407,7 @@ class ProcessState:
         for opening in self._openings.values():
             opening.drop()
         for state in self._shards.values():
-            if state.ended():  # a live one is asked to stop: whoever waits for a score is scored by who goes on
-                self.watch.scores.settle(state)
+            self.watch.scores.settle(state)
         drained = self.lake.drain(timeout_s) if self.lake else True
         for state in self._shards.values():
             self._report(state, least_pause_s=0.0)

@@ -1,4 +1,4 @@
-"""Silence is judged only where everything was read: one partition that lags keeps the clock from speaking for a shard."""
+"""Silence is judged only where everything was read: one partition that lags keeps a whole shard's clock quiet."""
 
 from __future__ import annotations
 

@@ -194,6 +194,18 @@ def test_rounds_take_a_part_and_the_others_follow(monkeypatch: pytest.MonkeyPatc
     assert counts == [4, 0, 4, 2, 0]
 
 
+def test_before_the_end_everybody_whose_turn_has_come_is_scored_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_score, "AT_ONCE", 4)
+    monitor = _monitor()
+    monitor.observe(VITALS, table([hr(0.0, token=f"t{nth}", offset=nth)[1] for nth in range(10)]))
+    assert len(monitor.hasten().scores) == 6
+    monitor.observe(VITALS, table([hr(0.01, 95.0, token="t3", offset=10)[1]]))
+    assert monitor.hasten() == Told(), "a reading within a minute of the last score waits for more"
+    assert [score.subject_token for score in monitor.settle().scores] == ["t3"]
+
+
 def test_who_has_a_new_result_does_not_wait_behind_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_score, "AT_ONCE", 1)
     monitor = _monitor()
