@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pipelines.clinical.sepsis.panel import Floats, Integers, Panel, blocks
 from pipelines.clinical.sepsis.variables import INDEX, LAB, NAMES, VARIABLES, VITAL
 
-WINDOW_H = 72
+WINDOW_H = 48
 """Hours back that any feature may look, the row's own among them."""
 SHORT_H, DAY_H = 6, 24
 BLOCK_ROWS = 4096  # rows worked at once: their arrays stay in the processor's cache

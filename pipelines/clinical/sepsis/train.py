@@ -50,7 +50,7 @@ class Recipe:
     learning_rate: float = 0.1
     least_rows: int = 200
     l2: float = 50.0
-    columns: float = 0.3
+    columns: float = 0.5
     rows: float = 0.6
     keep_every: int = 6
     bins: int = 127

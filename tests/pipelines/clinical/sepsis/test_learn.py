@@ -111,6 +111,6 @@ def test_a_model_for_other_features_is_refused(
 ) -> None:
     model, page = made
     model_files.write(tmp_path, model, page)
-    monkeypatch.setattr(model_files, "WINDOW_H", 48)
+    monkeypatch.setattr(model_files, "WINDOW_H", model_files.WINDOW_H + 24)
     with pytest.raises(ModelFilesError, match="other features"):
         model_files.read(tmp_path)
