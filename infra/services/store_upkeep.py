@@ -79,9 +79,9 @@ def await_let_go(store: EmbeddedStore) -> None:
     filer, volume = (f"http://{LOOPBACK}:{port(store.port_base, part)}" for part in ("filer", "volume"))
     last = f"{filer}/ready/{uuid.uuid4().hex}"
     written, _ = answer_of(last, "PUT", b"deleted last")
-    _, described = answer_of(f"{last}?metadata=true")
+    found, described = answer_of(f"{last}?metadata=true")
     deleted, _ = answer_of(last, "DELETE")
-    if (written, deleted) != (201, 204):
+    if (written, found, deleted) != (201, 200, 204):
         raise StoreUpkeepError("the store takes no byte; is it up, and its disk not full?")
     bytes_of_it = f"{volume}/{json.loads(described)['chunks'][0]['file_id']}"
     deadline = time.monotonic() + LET_GO_SECONDS
@@ -93,12 +93,12 @@ def await_let_go(store: EmbeddedStore) -> None:
 
 def purge_unclaimed(store: EmbeddedStore) -> None:
     """Delete bytes that no object claims and no upload can still be bringing. Raises `StoreUpkeepError`."""
-    _typed(store, ["lock", f"volume.fsck -cutoffTimeAgo={UPLOAD_SECONDS}s -reallyDeleteFromVolume", "unlock"])
+    _checked(store, UPLOAD_SECONDS, "-reallyDeleteFromVolume")
 
 
 def unclaimed(store: EmbeddedStore) -> int:
     """How many pieces lie in the volumes that no object claims. Raises `StoreUpkeepError`."""
-    said = _typed(store, ["lock", f"volume.fsck -cutoffTimeAgo={YOUNG_SECONDS}s", "unlock"])
+    said = _checked(store, YOUNG_SECONDS)
     total = re.search(r"^Total\s.*\borphan:(\d+)", said, re.MULTILINE)
     if total is None and "no orphan data" not in said:
         raise StoreUpkeepError(f"the store's shell did not say what is unclaimed: {_last_line(said)}")
@@ -107,10 +107,10 @@ def unclaimed(store: EmbeddedStore) -> int:
 
 def require_all_claimed(store: EmbeddedStore) -> None:
     """Raises `StoreUpkeepError` where bytes that no object claims stay in the volumes, however often one looks."""
-    for _ in range(LOOKS):
+    for look in range(LOOKS):
+        time.sleep(YOUNG_SECONDS if look else 0)
         if not (pieces := unclaimed(store)):
             return
-        time.sleep(YOUNG_SECONDS)
     raise StoreUpkeepError(
         f"{pieces} pieces of deleted objects are still in the store's volumes: it lets go of them within minutes, of "
         f"those that a killed store left once they are {UPLOAD_SECONDS // 60} minutes old; run this again then"
@@ -120,6 +120,11 @@ def require_all_claimed(store: EmbeddedStore) -> None:
 def size_on_disk(folder: Path) -> int:
     """Bytes of all files under a folder, as the disk has them: a volume set aside and not written takes none."""
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def _checked(store: EmbeddedStore, older_than_s: int, *options: str) -> str:
+    """What the store's shell says of bytes in the volumes that no object claims."""
+    return _typed(store, ["lock", " ".join([f"volume.fsck -cutoffTimeAgo={older_than_s}s", *options]), "unlock"])
 
 
 def _typed(store: EmbeddedStore, lines: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from pipelines.clinical.sepsis.stream_score import NOTHING
 from pipelines.score_producer import ScoreProducer
@@ -29,8 +30,19 @@ class Whole:
 
     shown = 0
 
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     def observe(self, *_: object) -> object:
         self.shown += 1
+        return NOTHING
+
+    def settle(self, *_: object) -> object:
+        self.asked.append("settle")
+        return NOTHING
+
+    def hasten(self, *_: object) -> object:
+        self.asked.append("hasten")
         return NOTHING
 
 
@@ -52,6 +64,16 @@ def test_an_error_in_scoring_ends_the_scores_of_its_shard_and_nothing_else(tmp_p
     assert (broken.scores, whole.scores, shown.shown) == (None, shown, 2)
     assert "scoring ended (ZeroDivisionError)" in str(watch.said()["trouble"])
     assert "P000001" not in caplog.text + str(watch.said())
+
+
+@pytest.mark.parametrize(("has_ended", "asked"), [(True, "settle"), (False, "hasten")])
+def test_before_the_end_all_are_scored_where_nothing_comes_and_else_those_whose_turn_it_is(
+    tmp_path, has_ended: bool, asked: str
+) -> None:
+    scores = Whole()
+    state = SimpleNamespace(scores=scores, reader=SimpleNamespace(trouble=None), ended=lambda: has_ended)
+    ScoreWatch(nowhere(tmp_path), no_producer).settle(state)  # ty: ignore[invalid-argument-type]
+    assert scores.asked == [asked]
 
 
 def test_a_broker_that_takes_no_score_holds_nobody_up(tmp_path) -> None:

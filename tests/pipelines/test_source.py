@@ -226,3 +226,17 @@ def test_the_ends_may_be_asked_for_while_the_reader_is_closed(settings: Settings
     assert {-1, 3} <= set(seen)
     assert current[0].ends() == {}
     current[0].report({(STREAM, 0): 3})
+
+
+def test_a_partition_lags_until_its_end_is_known_and_read(settings: Settings, topic: str) -> None:
+    both = {(STREAM, 0), (STREAM, 1)}
+    produce(settings, topic, 3)
+    with reading(settings) as reader:
+        assert reader.lagging() == both, "nothing is known before the first answer"
+        read_until(reader, {0: 3})
+        wait_until(lambda: reader.read(0.1, 0.0) == [] and reader.lagging() == frozenset())
+        produce(settings, topic, 2, partition=1)
+        wait_until(lambda: reader.lagging() == {(STREAM, 1)})
+        read_until(reader, {1: 2})
+        wait_until(lambda: reader.read(0.1, 0.0) == [] and reader.lagging() == frozenset())
+    assert reader.lagging() == both, "a closed reader has read nothing to its end"

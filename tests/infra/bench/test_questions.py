@@ -50,9 +50,6 @@ def test_another_answer_is_an_error_and_no_figure(settings: Settings):
 def test_a_question_that_does_not_fit_read_directly_is_left_out_and_one_that_fails_by_ours_alone_is_not(
     settings: Settings,
 ):
-    def too_large(query: NamedQuery) -> pa.Table:
-        raise DoesNotFit("more memory than a session has")
-
     def failing(query: NamedQuery) -> pa.Table:
         raise StatementFailed("it needs more memory than a session has")
 
@@ -60,7 +57,9 @@ def test_a_question_that_does_not_fit_read_directly_is_left_out_and_one_that_fai
     with _ours(settings) as ours, _direct(settings) as (direct, _):
 
         def tight(query: NamedQuery) -> pa.Table:
-            return too_large(query) if query.name == "labs_latest" else direct(query)
+            if query.name == "labs_latest":
+                raise DoesNotFit("more memory than a session has")
+            return direct(query)
 
         times = _rounds(ours, tight, 2, told.append, ("labs_latest", "vitals_latest"))
         assert list(times) == ["vitals_latest"]

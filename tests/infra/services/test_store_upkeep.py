@@ -6,10 +6,12 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
+from infra.erasure.places import VolumeStore
 from infra.services.ports import port
 from infra.services.processes import Child
 from infra.services.store import EmbeddedStore, answer_of
@@ -22,14 +24,27 @@ from infra.services.store_upkeep import (
     unclaimed,
 )
 from tests.conftest import READER, WRITER
+from warehouse.settings import Settings
 
 GONE = os.urandom(3 << 20)
 """Nothing that the store could compress."""
 
 
 @pytest.fixture
-def own_store(tmp_path: Path, free_port_base):
-    store = EmbeddedStore(tmp_path, free_port_base(), "warehouse", WRITER, READER)
+def own(tmp_path: Path, free_port_base) -> Settings:
+    return Settings.from_environment(
+        {
+            "WARDSTREAM_HOME": str(tmp_path),
+            "WARDSTREAM_PORT_BASE": str(free_port_base()),
+            "WARDSTREAM_S3_ACCESS_KEY": WRITER[0],
+            "WARDSTREAM_S3_SECRET_KEY": WRITER[1],
+        }
+    )
+
+
+@pytest.fixture
+def own_store(own: Settings, tmp_path: Path):
+    store = EmbeddedStore.of(own)
     child = Child.start(store.program(tmp_path / "store.log"))
     try:
         child.wait_ready()
@@ -42,19 +57,36 @@ def volumes_with(store: EmbeddedStore, what: bytes) -> int:
     return sum(what in volume.read_bytes() for volume in store.folder.rglob("*.dat"))
 
 
-def test_what_was_deleted_leaves_the_volumes(own_store: EmbeddedStore) -> None:
-    s3 = boto3.client(
-        "s3", endpoint_url=own_store.endpoint, aws_access_key_id=WRITER[0], aws_secret_access_key=WRITER[1],
+def bucket_of(store: EmbeddedStore) -> Any:
+    """Its objects, to put, get and delete."""
+    s3 = boto3.resource(
+        "s3", endpoint_url=store.endpoint, aws_access_key_id=WRITER[0], aws_secret_access_key=WRITER[1],
         region_name="us-east-1",
     )  # fmt: skip
-    s3.put_object(Bucket="warehouse", Key="lake/gone", Body=GONE)
-    s3.put_object(Bucket="warehouse", Key="lake/stays", Body=b"stays")
-    s3.delete_object(Bucket="warehouse", Key="lake/gone")
+    return s3.Bucket(store.bucket)
+
+
+def test_what_was_deleted_leaves_the_volumes(own_store: EmbeddedStore) -> None:
+    bucket = bucket_of(own_store)
+    bucket.put_object(Key="lake/gone", Body=GONE)
+    bucket.put_object(Key="lake/stays", Body=b"stays")
+    bucket.Object("lake/gone").delete()
     assert volumes_with(own_store, GONE[:64])
     await_let_go(own_store)
     assert keep_up(own_store, days_of_logs=0).freed_bytes > 1 << 20
     assert not volumes_with(own_store, GONE[:64])
-    assert s3.get_object(Bucket="warehouse", Key="lake/stays")["Body"].read() == b"stays"
+    assert bucket.Object("lake/stays").get()["Body"].read() == b"stays"
+
+
+def test_an_erasure_leaves_nothing_in_the_volumes_however_soon_it_comes_after_the_deletion(
+    own: Settings, own_store: EmbeddedStore
+) -> None:
+    bucket = bucket_of(own_store)
+    for nth in range(3):  # the store lets go about once a second, so one try might come at the right moment by luck
+        bucket.put_object(Key=f"lake/{nth}", Body=GONE)
+        bucket.Object(f"lake/{nth}").delete()
+        VolumeStore(own).erase([])
+        assert not volumes_with(own_store, GONE[:64])
 
 
 def test_bytes_that_no_object_claims_are_counted_and_go_when_no_upload_can_be_bringing_them(

@@ -28,6 +28,17 @@ def _monitor(model: SepsisModel | None = None) -> SepsisMonitor:
     return SepsisMonitor(OneModel(model or ToyModel()))
 
 
+class Since:
+    """A model from an hour of the story on, another one before it."""
+
+    def __init__(self, hours: float, first: ToyModel, then: ToyModel) -> None:
+        self._from_ms = (START + timedelta(hours=hours)).timestamp() * 1000
+        self._first, self._then = first, then
+
+    def in_force(self, appended_ms: int) -> ToyModel:
+        return self._first if appended_ms < self._from_ms else self._then
+
+
 def _appended(row: dict[str, object], hours: float, offset: int) -> dict[str, object]:
     return row | {"kafka_time": at(hours), "kafka_offset": offset}
 
@@ -266,13 +277,7 @@ def test_nobody_is_called_about_an_hour_long_gone() -> None:
 
 
 def test_another_model_tells_every_hour_it_scores_anew() -> None:
-    class Promoted:
-        def in_force(self, appended_ms: int) -> ToyModel:
-            return (
-                ToyModel("v1") if appended_ms < (START + timedelta(hours=2)).timestamp() * 1000 else ToyModel("v2", 9)
-            )
-
-    monitor = SepsisMonitor(Promoted())
+    monitor = SepsisMonitor(Since(2, ToyModel("v1"), ToyModel("v2", 9)))
     told = _play(monitor, [hr(0.0), hr(1.0), hr(2.5), hr(3.5)])
     assert [score.model_version for score in told.scores] == ["v1", "v1", "v2", "v2"]
 
@@ -337,17 +342,24 @@ def _told_table(told: Told) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+def _restarted(source: ModelSource, story: list[Row], before: Told) -> SepsisMonitor:
+    """A monitor of another process, behind these rows and what was told of them."""
+    by_stream = {
+        stream: table([{**row, "patient_id": None} for s, row in story if s == stream]).drop_columns("patient_id")
+        for stream in {stream for stream, _ in story}
+    }
+    monitor = SepsisMonitor(source)
+    monitor.restore(Before(by_stream), _told_table(before), _past(before))
+    return monitor
+
+
 @pytest.mark.parametrize("seed", [11, 12])
 def test_after_a_restart_it_is_as_if_it_had_never_stopped(seed: int) -> None:
     story = made_stays(seed, patients=4, hours=45)
     cut = len(story) * 2 // 3
-    stayed, restarted = _monitor(), _monitor()
+    stayed = _monitor()
     before = _play(stayed, story[:cut], 50)
-    by_stream = {
-        stream: table([{**row, "patient_id": None} for s, row in story[:cut] if s == stream]).drop_columns("patient_id")
-        for stream in {stream for stream, _ in story[:cut]}
-    }
-    restarted.restore(Before(by_stream), _told_table(before), _past(before))
+    restarted = _restarted(OneModel(ToyModel()), story[:cut], before)
     left = _play(stayed, story[cut:], 50) + stayed.settle()
     right = _play(restarted, story[cut:], 50) + restarted.settle()
     known = {score.subject_token for score in right.scores}
@@ -355,25 +367,6 @@ def test_after_a_restart_it_is_as_if_it_had_never_stopped(seed: int) -> None:
     expected = {**_last_told(before), **_last_told(left)}
     assert {**_last_told(before), **_last_told(right)} == expected == _offline(story)
     assert _ids(left) == _ids(right)
-
-
-def _restarted(source: ModelSource, story: list[Row], before: Told) -> SepsisMonitor:
-    """A monitor of another process, behind these rows and what was told of them."""
-    by_stream = {stream: table([row for s, row in story if s == stream]) for stream in {stream for stream, _ in story}}
-    monitor = SepsisMonitor(source)
-    monitor.restore(Before(by_stream), _told_table(before), _past(before))
-    return monitor
-
-
-class Since:
-    """A model from an hour of the story on, another one before it."""
-
-    def __init__(self, hours: float, first: ToyModel, then: ToyModel) -> None:
-        self._from_ms = (START + timedelta(hours=hours)).timestamp() * 1000
-        self._first, self._then = first, then
-
-    def in_force(self, appended_ms: int) -> ToyModel:
-        return self._first if appended_ms < self._from_ms else self._then
 
 
 def test_after_a_restart_the_first_scores_are_of_the_model_in_force_and_not_of_the_first_there_was() -> None:
@@ -385,7 +378,7 @@ def test_after_a_restart_the_first_scores_are_of_the_model_in_force_and_not_of_t
     assert before.alerts
     left = _play(stayed, [hr(14.0)])
     right = _play(_restarted(source, story, before), [hr(14.0)])
-    assert {score.model_version for score in right.scores} <= {"champion"}
+    assert {score.model_version for score in right.scores} == {"champion"}
     assert _ids(left) == _ids(right) == set()
 
 
