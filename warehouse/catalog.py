@@ -9,6 +9,7 @@ data with it, and another gives the next table of that name the same folder.
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from pyiceberg.exceptions import (
     NoSuchNamespaceError,
     NoSuchTableError,
     RESTError,
+    ServerError,
     TableAlreadyExistsError,
 )
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
@@ -33,6 +35,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 
 from warehouse import tables
 from warehouse.contract import TableContract
+from warehouse.dialects import load_dialect
 from warehouse.object_store import StoreUnavailableError
 from warehouse.settings import Settings
 
@@ -44,6 +47,8 @@ CONNECT_SECONDS = 5
 REQUEST_SECONDS = 10
 """After so long without a byte a request to the store is given up. A PUT of Arrow's repeats that three times more."""
 STORE_ATTEMPTS = 2
+_HALF_MADE_S = (0.1, 0.2, 0.4, 0.8)
+"""How long a table that another host is making is waited for before each further look."""
 
 
 KEY_SYSTEM_PROPERTY = "wardstream.key-system"
@@ -110,15 +115,27 @@ def create_table(
     with lock:
         ensure_namespace(catalog, namespace)
         try:
-            catalog.load_table(identifier)
+            _table_being_made(catalog, identifier)
         except NoSuchTableError:
             with suppress(TableAlreadyExistsError):
                 catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
-        table = catalog.load_table(identifier)
+        table = _table_being_made(catalog, identifier)
     differences = table_differences(table, schema, spec, properties)
     if differences:
         raise TableMismatchError(f"table {namespace}.{contract.name} is not its contract: {'; '.join(differences)}")
     return table
+
+
+def _table_being_made(catalog: Catalog, identifier: tuple[str, str]) -> Table:
+    """The table, which another host may be making now: a REST catalog that names a table before it knows its metadata
+    (SeaweedFS's does) answers 500 meanwhile.
+    """
+    for wait_s in _HALF_MADE_S:
+        try:
+            return catalog.load_table(identifier)
+        except ServerError:
+            time.sleep(wait_s)
+    return catalog.load_table(identifier)
 
 
 def load_table(catalog: Catalog, namespace: str, name: str) -> Table:
@@ -167,6 +184,7 @@ def _opened(uri: str, settings: Settings) -> Catalog:
 
 
 def _sql_catalog(uri: str, settings: Settings) -> Catalog:
+    load_dialect(uri)
     options = {"uri": uri, "pool_pre_ping": "true", **_store_properties(settings)}
     try:
         return SqlCatalog(CATALOG_NAME, **options)

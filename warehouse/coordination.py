@@ -20,6 +20,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, MetaDat
 from sqlalchemy import select as rows_of
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from warehouse.dialects import load_dialect
 from warehouse.settings import Settings
 
 NOBODY = ""
@@ -73,6 +74,7 @@ class Coordination:
         self.owner, self._scope = owner, scope
         self._sqlite = _sqlite_path(uri)
         patience = {"timeout": _WAIT_SECONDS} if self._sqlite else {"connect_timeout": _WAIT_SECONDS}
+        load_dialect(uri)
         self._engine = create_engine(uri, connect_args=patience, pool_pre_ping=True)
         self._is_ready = False
 

@@ -7,11 +7,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.exceptions import ServerError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
@@ -62,6 +66,28 @@ def test_racing_creators_on_several_hosts_make_one_table(lake: Settings) -> None
     with ThreadPoolExecutor(3) as hosts:
         assert len(set(hosts.map(make, range(3)))) == 1
     assert open_catalog(lake).list_tables(lake.namespace) == [(lake.namespace, "vitals")]
+
+
+def test_a_table_that_another_host_is_making_is_waited_for_and_a_catalog_that_stays_broken_is_not_hidden(
+    folder_lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, identifier = new_table(folder_lake)
+    answers = iter([ServerError("attribute not found"), catalog.load_table(identifier)])
+
+    class HalfMade:
+        create_namespace = catalog.create_namespace
+
+        def load_table(self, _: object) -> Table:
+            if isinstance(answer := next(answers, ServerError("still")), ServerError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(catalog_module, "_HALF_MADE_S", (0.0, 0.0))
+    with pytest.raises(ServerError, match="still"):  # the second look, at what was found, finds it broken for good
+        create_table(cast(Catalog, HalfMade()), folder_lake.namespace, contract(), table_lock(folder_lake))
+    answers = iter([ServerError("attribute not found"), *[catalog.load_table(identifier)] * 2])
+    made = create_table(cast(Catalog, HalfMade()), folder_lake.namespace, contract(), table_lock(folder_lake))
+    assert made.metadata.table_uuid == catalog.load_table(identifier).metadata.table_uuid
 
 
 def test_a_table_that_is_not_its_contract_is_refused(folder_lake: Settings) -> None:
