@@ -175,7 +175,7 @@ class ProcessState:
     def _restorer(self) -> Restorer:
         require_answer(self.settings)
         refuse_other_tokens(self.settings, self.vault, self._contracts)
-        return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings))
+        return Restorer(self.settings, self._contracts, self.vault, Analytics(self.settings, whole=True))
 
     # --- shards
 

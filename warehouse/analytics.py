@@ -11,6 +11,7 @@ credential cannot write.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -80,8 +81,11 @@ class Answer:
 class Analytics:
     """A read-only session. Several threads may call `query` at a time: each call has a cursor of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, whole: bool = False) -> None:
+        """`whole`: answers of any size, for the program's own questions, which it cannot do without. A person's is
+        bounded by `ANSWER_BYTES`."""
         self._settings = settings
+        self._whole = whole
         self._contracts = load_contracts(own=settings.contracts)
         self._session = open_session(settings)
         self._parser = _parser()
@@ -115,6 +119,7 @@ class Analytics:
         as_of: datetime | None = None,
         parameters: Parameters | None = None,
         purpose: Purpose | None = None,
+        repeating: Sequence[str] = (),
     ) -> Answer:
         """Run one SELECT over the tables' current snapshots.
 
@@ -122,6 +127,8 @@ class Analytics:
         `parameters` fill `?` and `$1` (a sequence) or `$name` (a mapping). Ctrl-C ends the statement.
         `purpose` leaves only tables that serve it and, where it rests on consent, only rows of those who consent; what
         counts is consent as it is known now, whatever `as_of` says.
+        `repeating` names columns of the answer with few values, which are held as dictionaries: of millions of rows
+        they are most of the bytes.
 
         Raises `StatementRefused` (not allowed), `StatementFailed` (allowed, but does not run) or `LakeUnavailable`;
         none carries a value from the tables.
@@ -137,7 +144,7 @@ class Analytics:
             snapshots = self._decide(cursor, behind, purpose) if purpose else {}
             snapshots |= {name: self._show(cursor, name, as_of, purpose) for name in behind}
             self._show_views(cursor, named)
-            table = _run(cursor, sql, parameters)
+            table = _run(cursor, sql, parameters, math.inf if self._whole else ANSWER_BYTES, repeating)
         finally:
             cursor.close()
         return Answer(table, snapshots, time.perf_counter() - started)
@@ -261,17 +268,29 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={**closed, "threads": 1})
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters | None) -> pa.Table:
+def _run(
+    cursor: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Parameters | None,
+    most_bytes: float,
+    repeating: Sequence[str],
+) -> pa.Table:
     """The answer, read as it comes: what a session hands out does not count towards its bound on memory."""
     with _translated(), _interruptible(cursor):
         reader = cursor.execute(sql, parameters).to_arrow_reader(BATCH_ROWS)
-        batches, size = [], 0
+        batches, size = [_encoded(reader.schema.empty_table(), repeating)], 0
         for batch in reader:
-            size += batch.nbytes
-            if size > ANSWER_BYTES:
+            batches.append(_encoded(pa.Table.from_batches([batch]), repeating))
+            size += batches[-1].nbytes
+            if size > most_bytes:
                 raise StatementFailed(f"its answer is larger than {ANSWER_BYTES >> 20} MiB; aggregate, or narrow it")
-            batches.append(batch)
-        return pa.Table.from_batches(batches, reader.schema)
+        return pa.concat_tables(batches).unify_dictionaries()
+
+
+def _encoded(rows: pa.Table, repeating: Sequence[str]) -> pa.Table:
+    for name in repeating:
+        rows = rows.set_column(rows.column_names.index(name), name, rows[name].dictionary_encode())
+    return rows
 
 
 @contextmanager

@@ -72,14 +72,14 @@ def readings_below(
     oldest = newest.as_py() - silence - lookback if newest.is_valid else None
     where = _READINGS.format(place=f"({_between(starts)})")
     given = {"topic_id": topic_id, "codes": list(codes), "oldest": oldest}
-    rows = analytics.query(_NEWEST_OF_EACH_CODE.format(where=where), parameters=given).table
+    rows = analytics.query(_NEWEST_OF_EACH_CODE.format(where=where), parameters=given, repeating=_REPEATING).table
     if alerted:
         given |= {"alerted": list(alerted), "lookback": lookback.total_seconds()}
-        recent = analytics.query(_ALL_OF_THE_ALERTED.format(where=where), parameters=given).table
+        recent = analytics.query(_ALL_OF_THE_ALERTED.format(where=where), parameters=given, repeating=_REPEATING).table
         # Some are in both answers. The first has a row a patient and code, the second may have millions.
         twice = pc.is_in(pa.array(_positions(recent)), pa.array(_positions(rows)))
         rows = pa.concat_tables([rows, recent.filter(pc.invert(twice))])
-    return rows.take(np.argsort(_positions(rows), kind="stable"))
+    return rows.unify_dictionaries().take(np.argsort(_positions(rows), kind="stable"))
 
 
 def _positions(rows: pa.Table) -> np.ndarray:
@@ -92,6 +92,7 @@ _COLUMNS = (
     "v.subject_token, v.ward, v.code, v.numeric_value, v.text_value, v.quality_flag, v.event_time, v.received_at, "
     "v.kafka_partition, v.kafka_offset, v.kafka_time"
 )
+_REPEATING = ("subject_token", "ward", "code", "text_value", "quality_flag")
 _READINGS = (
     "topic_id = $topic_id AND {place} AND quality_flag IS NULL AND subject_token IS NOT NULL "
     # The first of the two says nothing more, but days and files are known by event time: the others are not opened.

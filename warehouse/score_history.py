@@ -47,16 +47,18 @@ def hourly_readings_below(
             FROM {table}
             WHERE {where} AND quality_flag IS NULL AND numeric_value IS NOT NULL AND subject_token IS NOT NULL
               AND list_contains($codes, code)
-        ), kept AS (
-            SELECT * FROM readings
-            QUALIFY moment > max(moment) OVER (PARTITION BY subject_token) - to_hours($hours + 1)
+        ), hourly AS (
+            SELECT subject_token, code, arg_max(numeric_value, (moment, numeric_value)) AS numeric_value,
+                   NULL::VARCHAR AS quality_flag, max(moment) AS event_time, max(moment) AS kafka_time
+            FROM readings GROUP BY subject_token, code, date_trunc('hour', moment)
         )
-        SELECT subject_token, code, arg_max(numeric_value, (moment, numeric_value)) AS numeric_value,
-               NULL::VARCHAR AS quality_flag, max(moment) AS event_time, max(moment) AS kafka_time
-        FROM kept GROUP BY subject_token, code, date_trunc('hour', moment)
+        -- Behind the grouping: a window over every reading is held whole, and an hour stands by its latest one alone.
+        SELECT * FROM hourly
+        QUALIFY event_time > max(event_time) OVER (PARTITION BY subject_token) - to_hours($hours + 1)
         ORDER BY event_time
         """,
         parameters={**given, "codes": list(codes), "hours": hours},
+        repeating=("subject_token", "code", "quality_flag"),
     ).table
 
 

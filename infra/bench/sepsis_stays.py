@@ -42,6 +42,7 @@ from warehouse.vault import open_vault
 
 STREAMS = ("adt.events", "device.vitals", "lab.results")
 WAIT_S = 3_600.0
+MISSING_SHOWN = 5
 
 Scores = dict[tuple[str, int], float]
 """(subject token, hour of the stay) -> score"""
@@ -81,7 +82,8 @@ def run(file: Path, stays: int, pace: Pace) -> dict[str, Any]:
         **counts,
         "hours_offline": len(offline),
         "hours_told": len(told),
-        "hours_missing": len(offline.keys() - told.keys()),
+        "hours_missing": len(missing := sorted(offline.keys() - told.keys(), key=lambda key: key[1])),
+        "some_missing": [_placed(key, offline, told) for key in missing[:MISSING_SHOWN]],
         "hours_that_differ": sum(both[key] != offline[key] for key in both),
         "largest_difference": max((abs(both[key] - offline[key]) for key in both), default=0.0),
         "digest_offline": _digest(offline),
@@ -145,6 +147,13 @@ def _as_told(known: LearningSet, stays: int) -> Panel:
     told_h = np.where(panel.admission_h < 0, np.round(panel.admission_h.astype(np.float64), 2), 0.0)
     told_h = (np.round(told_h * HOUR_MS) / 1000 / 3600).astype(np.float32)
     return Panel(panel.values, panel.starts, panel.hour, np.floor(panel.age), panel.sex, told_h, panel.unit)
+
+
+def _placed(key: tuple[str, int], offline: Scores, told: Scores) -> dict[str, Any]:
+    """Where in its stay an hour stands that was not scored, for whoever looks for the reason."""
+    token, hour = key
+    hours = [sorted(other for of, other in scores if of == token) for scores in (offline, told)]
+    return {"subject_token": token, "hour": hour, "stay": hours[0][:1] + hours[0][-1:], "told": len(hours[1])}
 
 
 def _digest(scores: Scores) -> str:

@@ -262,6 +262,21 @@ def test_an_answer_too_large_to_hand_out_is_refused_before_it_fills_the_machine(
     assert reading.query("SELECT 1 AS one").table.num_rows == 1
 
 
+def test_what_a_start_cannot_do_without_is_never_refused_for_its_size(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("warehouse.analytics.ANSWER_BYTES", 1_000_000)
+    question = "SELECT i, 'patient ' || (i % 3) AS subject FROM range(900000) AS r(i)"
+    with Analytics(settings, whole=True) as whole:
+        plain = whole.query(question).table
+        narrow = whole.query(question, repeating=["subject"]).table
+        nobody = whole.query(f"{question} WHERE i < 0", repeating=["subject"]).table
+    assert pa.types.is_dictionary(narrow["subject"].type)
+    assert narrow.schema == nobody.schema
+    assert narrow.nbytes < 0.7 * plain.nbytes
+    assert narrow["subject"].cast(pa.string()).equals(plain["subject"].cast(pa.string()))
+
+
 # Errors
 
 
