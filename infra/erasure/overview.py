@@ -157,7 +157,7 @@ def _request(states: Sequence[Request], run: Run | None, days: int) -> RequestLi
     newest = states[-1]
     return RequestLine(
         request=newest.request_id,
-        scope=newest.category or "all of the person",
+        scope=_scope(newest.category),
         state=newest.state,
         requested_at=newest.requested_at,
         due_at=newest.requested_at + timedelta(days=days),
@@ -167,6 +167,11 @@ def _request(states: Sequence[Request], run: Run | None, days: int) -> RequestLi
         ended_at=newest.at if newest.state in ENDS else None,
         kept_back_by=_kept_back_by(newest.reason) if newest.state == RESTRICTED else "",
     )
+
+
+def _scope(category: str | None) -> str:
+    """What a request is about. A sender's word that is no use of the house is not repeated: it may say anything."""
+    return "all of the person" if category is None else category if category in CONSENTED_PURPOSES else "no use of ours"
 
 
 def _kept_back_by(reason: str) -> str:
@@ -203,14 +208,14 @@ def _certificates(
 def _categories(erasure: Erasure, requests: Sequence[RequestLine]) -> tuple[CategoryLine, ...]:
     contracts, revokes = erasure.contracts, _revokes(erasure)
     lines = []
-    whole = {each.scope for each in requests} - {"all of the person"}
-    for category in sorted(CONSENTED_PURPOSES | set(revokes) - {"all"} | whole):
+    # Words of senders that no use of the house answers to are no categories: they erase nothing, and may say anything.
+    for category in sorted(CONSENTED_PURPOSES):
         tables = tables_for(contracts, category)
         alone = {table.name for table in tables if contracts.stream(table.stream).purposes == (category,)}
         own = [each for each in requests if each.scope == category]
         line = CategoryLine(
             category,
-            revokes=revokes[category] + revokes["all"] * (category in CONSENTED_PURPOSES),
+            revokes=revokes[category] + revokes["all"],
             purged=sum(each.state == CERTIFIED for each in own),
             under_way=sum(each.state not in (CERTIFIED, REFUSED) for each in own),
             alone=tuple(sorted(alone)),

@@ -75,7 +75,7 @@ def _alarms(found: Overview) -> str:
     lines = [f"Request {_name(each.request)} is past its deadline ({_at(each.due_at)} UTC)." for each in found.overdue]
     lines += [f"{_code(place.name)} holds people, and no store for erasure answers for it: nothing is erased until one "
               "does." for place in found.coverage.uncovered]  # fmt: skip
-    wrong = [each for each in found.certificates if each.verdict and not each.verdict.so]
+    wrong = [each for each in found.certificates if each.verdict and each.verdict.wrong]
     lines += [
         f"The certificate of {_name(each.request)} is not so: wardstream erase verify tells why." for each in wrong
     ]
@@ -237,7 +237,10 @@ def _verdict(each: CertificateLine) -> str:
     if each.verdict is None:
         return '<span class="warns">not yet</span>'
     said = each.verdict
-    word = '<span class="holds">so</span>' if said.so else f'<span class="fails">{said.wrong} not so</span>'
+    word = (
+        '<span class="holds">so</span>' if said.so else f'<span class="warns">{said.untold} cannot be told here</span>'
+    )
+    word = f'<span class="fails">{said.wrong} not so</span>' if said.wrong else word
     searched = f", {said.searched:,} files searched for the person" if said.searched else ""
     later = f", {said.waiting} to be told after the last byte" if said.waiting else ""
     return f"{word}: {said.checks} checks{searched}{later}<br><span class=note>{_at(said.at)} UTC</span>"

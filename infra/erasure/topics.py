@@ -114,11 +114,13 @@ class TopicStore:
         before = sum(seen.counts.values())
         apart = seen.last and not self.identifiers.have_come_back(subjects)
         marks = deletable(seen, self.read_to()) if apart else {}
+        evidence: dict[str, Any] = {"low_marks": {str(p): offset for p, offset in marks.items()}}
         if marks:
+            # No count tells of them any more, and their bytes lie in a segment until it goes.
+            evidence |= self._evidence(seen) | {"until": self._until(seen).isoformat()}
             self._delete(marks)
             seen = self._read(subjects)
-        left = sum(seen.counts.values())
-        return Erased(before, left, evidence={"low_marks": {str(p): offset for p, offset in marks.items()}})
+        return Erased(before, sum(seen.counts.values()), evidence=evidence)
 
     def prove(self, subjects: Collection[Subject]) -> Found:
         """What is there now and the instant by which it is gone."""

@@ -25,13 +25,15 @@ AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the verifier said and when. `searched`: files that it looked through for the person; 0: for nobody."""
+    """What the verifier said and when. `untold`: what it could not look at; `searched`: files that it looked through
+    for the person, 0: for nobody."""
 
     so: bool
     at: datetime
     checks: int
     wrong: int
     waiting: int
+    untold: int
     searched: int
 
 
@@ -71,11 +73,12 @@ def _kept(settings: Settings, request: str) -> Verdict | None:
     except (OSError, ValueError):
         return None
     return Verdict(
-        so=not said["wrong"],
+        so=not said["wrong"] and not said["untold"],
         at=datetime.fromisoformat(said["at"]),
         checks=len(said["checked"]),
         wrong=len(said["wrong"]),
         waiting=len(said["waiting"]),
+        untold=len(said["untold"]),
         searched=said.get("files", 0),
     )
 

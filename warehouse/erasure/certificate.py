@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from warehouse.erasure.requests import Receipt, Request
-from warehouse.erasure.states import DELETED, FENCED, MODELS, RESTRICTED, SHREDDED, VERIFIED
+from warehouse.erasure.states import DELETED, FENCED, LOCATED, MODELS, RESTRICTED, SHREDDED, VERIFIED
 
 FORMAT = "wardstream.erasure/1"
 KEPT = "kept"
@@ -193,12 +193,31 @@ def _told(receipts: Iterable[Receipt], step: str, what: str) -> list[dict[str, A
 
 
 def _remains(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
-    """What a store cannot let go of at once, and the instant by which it has."""
-    return [
-        {"store": each.store, "left": each.found, **each.said()}
+    """What a store cannot let go of at once, and the instant by which it has.
+
+    A topic's count stands at none as soon as its records are deleted, and yet their bytes lie in a segment until that
+    goes: what was there before counts too, by the last position and the last instant that any step told.
+    """
+    receipts = list(receipts)
+    found: dict[str, dict[str, Any]] = {
+        each.store: {"store": each.store, "left": each.found, **each.said()}
         for each in receipts
         if each.step == "proven" and each.said().get("until")
-    ]
+    }
+    for each in receipts:
+        said = each.said()
+        if each.step in (LOCATED, DELETED) and said.keys() >= {"until", "last_offsets"}:
+            found[each.store] = _later(found.get(each.store, {"store": each.store, "left": 0}), said)
+    return [found[store] for store in sorted(found)]
+
+
+def _later(known: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known to remain in a topic, with the later of both instants and of each partition's positions."""
+    last = dict(known.get("last_offsets", {}))
+    for partition, offset in said["last_offsets"].items():
+        last[partition] = max(offset, last.get(partition, offset))
+    until = max(known.get("until", said["until"]), said["until"], key=datetime.fromisoformat)
+    return {**known, "topic": said["topic"], "last_offsets": dict(sorted(last.items())), "until": until}
 
 
 def _key(shredded_at: datetime | None, reached: Mapping[str, datetime]) -> dict[str, Any] | None:

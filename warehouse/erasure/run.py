@@ -325,7 +325,7 @@ class _Work:
                 said = certificate.made(request.request_id, run, erasure.clock(), erasure.who)
                 certificate.write(written, certificate.signed(said, seed))
         erasure.progress("certificate")
-        erasure.vault.destroy_request_keys(request.request_id for request in self.group)
+        book.close(self.group)
 
     # --- parts of steps
 

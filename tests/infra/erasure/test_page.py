@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from infra.erasure.verdicts import verdict_file
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import PEOPLE, TABLES, Ward
 from warehouse.erasure.run import Surroundings, certificate_file
+from warehouse.erasure.states import REFUSED
 from warehouse.erasure.stores import Coverage, Erased, Found, Place
 from warehouse.retention.holds import Hold, HoldRegister
 
@@ -122,6 +124,31 @@ def test_a_certificate_that_is_not_so_is_an_alarm(ward: Ward) -> None:
     finally:
         document.write_text(signed)
         kept.write_text(good)
+
+
+def test_what_could_not_be_looked_at_is_neither_so_nor_an_alarm(ward: Ward) -> None:
+    overview(ward.erasure(AROUND))
+    kept = verdict_file(ward.settings, "e-done")
+    good = kept.read_text()
+    try:
+        kept.write_text(json.dumps(json.loads(good) | {"untold": ["the vault is elsewhere"]}))
+        found = overview(ward.erasure(AROUND))
+    finally:
+        kept.write_text(good)
+    line = next(each for each in found.certificates if each.request == "e-done")
+    assert line.verdict is not None
+    assert not line.verdict.so
+    text = page(found)
+    assert "1 cannot be told here" in text
+    assert '<code title="e-done">e-done</code> is not so' not in text
+
+
+def test_a_senders_word_that_is_no_use_of_the_house_stops_nothing_and_is_not_repeated(ward: Ward) -> None:
+    book = ward.erasure().book
+    book.enter([replace(book.get("e-fresh"), request_id="e-odd", category="Mrs Sample wants out", state=REFUSED)])
+    found = overview(ward.erasure(AROUND))
+    assert [each.scope for each in found.requests if each.request == "e-odd"] == ["no use of ours"]
+    assert "Sample" not in page(found)
 
 
 def test_it_is_verified_again_when_the_last_byte_should_have_gone(ward: Ward) -> None:

@@ -142,6 +142,8 @@ def test_a_category_for_which_nothing_is_kept_is_told_so_and_certified_by_nobody
     (found,) = ward.erasure().run()
     assert (found.state, "nothing to erase" in found.reason) == (REFUSED, True)
     assert not certificate_file(ward.settings, request).exists()
+    book = ward.erasure().book
+    assert book.subjects([book.get(request)]) == []  # whom it was about nobody can open any more
 
 
 # --- consent that is in force again

@@ -13,7 +13,7 @@ from tests.warehouse.fenced import TOPIC
 from warehouse.erasure.ledger import Ledger
 from warehouse.erasure.requests import Asked
 from warehouse.erasure.run import NotCoveredError, Surroundings, certificate_file
-from warehouse.erasure.states import CERTIFIED, RECEIVED, RESTRICTED, StateError
+from warehouse.erasure.states import CERTIFIED, RECEIVED, REFUSED, RESTRICTED, StateError
 from warehouse.erasure.stores import Coverage, PinnedError, Place
 from warehouse.identity import Tokenizer
 from warehouse.retention.holds import Hold
@@ -78,6 +78,20 @@ def test_whom_a_request_was_about_cannot_be_told_once_it_is_certified(ward: Ward
     assert [each.tokens for each in book.subjects([book.get(request)])] == [(ward.token(GONE),)]
     ward.erasure().run()
     assert book.subjects([book.get(request)]) == []
+
+
+def test_a_certificate_closes_every_ended_request_of_the_same_person(ward: Ward) -> None:
+    """Requests that an older version refused still have their keys."""
+    early, book = ward.ask(GONE, "marketing", name="e-early"), ward.erasure().book
+    key = ward.vault.request_key(early)
+    assert key is not None
+    ward.vault.destroy_request_keys = lambda requests: None  # as the older version did
+    assert [each.state for each in ward.erasure().run()] == [REFUSED]
+    del ward.vault.destroy_request_keys
+    assert book.subjects([book.get(early)])
+    ward.ask(GONE)
+    ward.erasure().run()
+    assert book.subjects([book.get(early)]) == []
 
 
 def test_nothing_is_done_before_somebody_verified_the_request(ward: Ward) -> None:
