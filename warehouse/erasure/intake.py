@@ -18,7 +18,7 @@ from pyiceberg.catalog import Catalog
 
 from warehouse.catalog import TableMismatchError, load_table
 from warehouse.erasure.requests import Asked, Book, Request
-from warehouse.erasure.scope import NOT_KNOWN, ScopeError
+from warehouse.erasure.scope import NOT_KNOWN, ScopeError, category_of
 from warehouse.erasure.states import REFUSED, VERIFIED
 
 DELETIONS = "data_deletions"
@@ -31,22 +31,35 @@ def take_in(catalog: Catalog, namespace: str, book: Book, who: str, clock: Calla
         rows = load_table(catalog, namespace, DELETIONS).scan(selected_fields=_FIELDS).to_arrow().to_pylist()
     except TableMismatchError:
         return []
-    whose = {name: request.subject_mark for name, request in book.current().items()}
+    known = {name: (request.subject_mark, request.category) for name, request in book.current().items()}
     taken = []
     for row in sorted(rows, key=lambda row: (row["requested_at"], row["kafka_time"])):
-        if row["subject_token"] and (name := _own_name(row["request_id"], book.mark(row["subject_token"]), whose)):
+        if not row["subject_token"]:
+            continue
+        asked = book.mark(row["subject_token"]), _scope(row["category"])
+        if name := _own_name(row["request_id"], *asked, known):
             taken.append(_taken(row | {"request_id": name}, book, who, clock))
-            whose[name] = taken[-1][0].subject_mark
+            known[name] = asked
     book.enter(state for states in taken for state in states)
     return [states[-1] for states in taken]
 
 
-def _own_name(name: str, mark: str, whose: Mapping[str, str]) -> str:
-    """What the request is called here; empty where it is known. The name is the sender's, and two senders may give one
-    to two people: the second is called by the person's mark too, so that nobody's request is lost in another's."""
-    if whose.get(name, mark) != mark:
-        name = f"{name}.{mark[:12]}"
-    return "" if name in whose else name
+def _scope(category: str | None) -> str | None:
+    try:
+        return category_of(category)
+    except ScopeError:
+        return NOT_KNOWN
+
+
+def _own_name(name: str, mark: str, scope: str | None, known: Mapping[str, tuple[str, str | None]]) -> str:
+    """What the request is called here; empty where it is known. The name is the sender's, who may give one to two
+    people, or to two things that one person asks for: then the person's mark and the scope are added, so that no
+    request is lost in another."""
+    marked = f"{name}.{mark[:12]}"
+    for called in (name, marked, f"{marked}.{(scope or 'all').replace(' ', '-')}"):
+        if known.get(called, (mark, scope)) == (mark, scope):
+            return "" if called in known else called
+    return ""
 
 
 def _taken(row: dict[str, Any], book: Book, who: str, clock: Callable[[], datetime]) -> list[Request]:

@@ -16,6 +16,7 @@ from warehouse.erasure.ledger import Ledger
 from warehouse.erasure.open_stays import is_open
 from warehouse.erasure.requests import Asked
 from warehouse.erasure.run import NotCoveredError, Surroundings, certificate_file
+from warehouse.erasure.scope import NOT_KNOWN
 from warehouse.erasure.states import CERTIFIED, RECEIVED, REFUSED, RESTRICTED, SHREDDED, VERIFIED, StateError
 from warehouse.erasure.stores import Coverage, PinnedError, Place
 from warehouse.identity import Tokenizer
@@ -253,3 +254,16 @@ def test_two_people_whose_senders_gave_one_name_are_two_requests(ward: Ward) -> 
     assert len(ward.erasure().intake()) == 2
     assert ward.erasure().intake() == []
     assert len({each.subject_mark for each in ward.erasure().book.current().values()}) == 2
+
+
+def test_one_name_for_two_things_that_one_person_asks_for_is_two_requests(ward: Ward) -> None:
+    rows = filled(
+        "data_deletions", [DAYS[0]] * 5, ward.contracts, request_id=["m-1"] * 5,
+        category=["research", None, "research", "marketing", "a whim"], subject_token=[ward.token(GONE)] * 5,
+    )  # fmt: skip
+    ward.fenced("data_deletions").append_derived(rows, {"u": 1})
+    assert len(ward.erasure().intake()) == 4
+    assert ward.erasure().intake() == []
+    found = ward.erasure().book.current().values()
+    assert {each.category for each in found} == {"research", None, "marketing", NOT_KNOWN}
+    assert len({each.subject_mark for each in found}) == 1
