@@ -110,8 +110,10 @@ def permits_use(history: Collection[Provision], category: str, stream: str, at: 
 
 
 def in_force(history: Iterable[Provision], category: str, stream: str, now: datetime) -> Ruling:
-    """What holds now."""
-    return ruled(history, category, stream, now, now, ahead=CLOCKS)
+    """What holds now. A grant said for later by a clock that is ahead waits for ours; a revoke does not."""
+    history = list(history)
+    ruling = ruled(history, category, stream, now, now)
+    return ruled(history, category, stream, now, now, ahead=CLOCKS) if ruling.permitted else ruling
 
 
 def ruled(

@@ -93,13 +93,16 @@ WITH said AS (
            min(expires_at) FILTER (decides) AS until
     FROM marked GROUP BY ALL
 ), in_force AS (
-    SELECT subject_token, max_by({{'permitted': permitted, 'until': until}}, said_at) AS last
+    -- What is said for the next hour, by a clock that is ahead, may take away, and gives nothing yet.
+    SELECT subject_token, max_by({{'permitted': permitted, 'until': until}}, said_at) AS last,
+           max_by({{'permitted': permitted, 'until': until}}, said_at) FILTER (said_at <= {instant}) AS now
     FROM decided WHERE said_at <= {near} GROUP BY ALL
 )
 SELECT subject_token, said_at AS first_at, least(coalesce(until, next_at), next_at) AS past_at
 FROM (SELECT *, lead(said_at, 1, {_FOR_GOOD}) OVER (PARTITION BY subject_token ORDER BY said_at) AS next_at
       FROM decided) JOIN in_force USING (subject_token)
 WHERE permitted AND last.permitted AND (last.until IS NULL OR last.until > {instant})
+  AND now.permitted AND (now.until IS NULL OR now.until > {instant})
 """
 
 

@@ -25,6 +25,7 @@ from warehouse.consent.decision import (
     canonical_category,
     canonical_scope,
     folded,
+    in_force,
     permits,
     permits_use,
     ruled,
@@ -138,3 +139,14 @@ def test_a_revoke_of_a_clock_that_is_ahead_holds_at_once() -> None:
     assert permits_use([GRANTED_ON_1, replace(ahead, at=at(6))], "research", VITALS, at(3), at(5))
     brief = replace(GRANTED_ON_1, until=at(5) + timedelta(minutes=10))
     assert permits_use([brief], "research", VITALS, at(3), at(5)), "nothing lapses early for it"
+
+
+def test_a_grant_of_a_clock_that_is_ahead_waits_for_ours() -> None:
+    history = [GRANTED_ON_1, REVOKED_ON_5, replace(GRANTED_ON_1, at=at(6) + timedelta(minutes=50), known_at=at(6))]
+    tokens, row = pa.array(["t1"], pa.string()), np.array([microseconds(at(3))])
+    told = Histories(STREAMS)
+    told.take(registry(("t1", history)))
+    for minutes, permitted in ((0, False), (49, False), (51, True)):
+        now = at(6) + timedelta(minutes=minutes)
+        assert in_force(history, "research", VITALS, now).permitted == permitted
+        assert told.permits_use(tokens, row, "research", VITALS, microseconds(now)).tolist() == [permitted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import duckdb
@@ -79,6 +80,19 @@ def test_who_revokes_in_other_letters_or_a_word_nobody_knows_is_not_shown(word: 
     for told, left in (([granted], [0]), ([granted, revoked], [])):
         assert shown(pa.Table.from_pylist(told, SCHEMA), readings, of, now=at(9)) == left
         assert permits_use(provisions(told, STREAMS), *of, at(3), at(9)) is bool(left)
+
+
+@pytest.mark.parametrize("action", ["GRANT", "REVOKE"])
+def test_a_word_of_a_clock_that_is_ahead_takes_away_at_once_and_gives_later(action: str) -> None:
+    before = [GRANTED] if action == "REVOKE" else [GRANTED, replace(GRANTED, action="REVOKE", at=at(2))]
+    history = [*before, replace(GRANTED, action=action, at=at(6) + timedelta(minutes=50))]
+    readings = pa.table({"n": [0], "subject_token": ["t1"], "event_time": pa.array([at(1)], pa.timestamp("us", "UTC"))})
+    of, told = ("research", STREAMS[0]), registry(("t1", history))
+    assert shown(told, readings, of, now=at(6)) == []
+    later = at(6) + timedelta(minutes=51)
+    assert shown(told, readings, of, now=later) == ([0] if action == "GRANT" else [])
+    for now in (at(6), later):
+        assert permits_use(history, *of, at(1), now) is bool(shown(told, readings, of, now=now))
 
 
 def test_a_row_about_nobody_is_not_shown() -> None:
