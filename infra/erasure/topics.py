@@ -14,7 +14,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,9 +67,13 @@ def gone_by(newest_ms: int, topic: Mapping[str, str], broker: Mapping[str, str])
     """The instant by which a broker of this configuration has deleted a message that was appended then: its segment is
     open for one `segment.ms` at most, what came last into it is kept for `retention.ms`, and then the broker has to
     look, and to let the file go."""
+    return datetime.fromtimestamp(newest_ms / 1000, UTC) + timedelta(milliseconds=kept_ms(topic, broker))
+
+
+def kept_ms(topic: Mapping[str, str], broker: Mapping[str, str]) -> int:
+    """How long a broker of this configuration has a message at the most, from its append on."""
     kept = sum(int(topic[name]) for name in ("segment.ms", "retention.ms", "file.delete.delay.ms"))
-    look = int(broker.get("log.retention.check.interval.ms", LOOK_MS))
-    return datetime.fromtimestamp(newest_ms / 1000, UTC) + timedelta(milliseconds=kept + look)
+    return kept + int(broker.get("log.retention.check.interval.ms", LOOK_MS))
 
 
 def keeps_for_ever(topic: Mapping[str, str]) -> str:
@@ -105,7 +109,8 @@ class TopicStore:
         seen = self._read(subjects)
         if not seen.counts:
             return Found({})
-        return Found(dict(seen.counts), self._evidence(seen), self._until(seen))
+        newest_ms, until = self._until(seen)
+        return Found(dict(seen.counts), self._evidence(seen) | {"newest_ms": newest_ms}, until)
 
     def erase(self, subjects: Collection[Subject]) -> Erased:
         """Delete what stands before everybody else's; the rest goes by itself (`prove` says until when), and so does
@@ -117,14 +122,19 @@ class TopicStore:
         evidence: dict[str, Any] = {"low_marks": {str(p): offset for p, offset in marks.items()}}
         if marks:
             # No count tells of them any more, and their bytes lie in a segment until it goes.
-            evidence |= self._evidence(seen) | {"until": self._until(seen).isoformat()}
+            newest_ms, until = self._until(seen)
+            evidence |= self._evidence(seen) | {"newest_ms": newest_ms, "until": until.isoformat()}
             self._delete(marks)
             seen = self._read(subjects)
         return Erased(before, sum(seen.counts.values()), evidence=evidence)
 
     def prove(self, subjects: Collection[Subject]) -> Found:
-        """What is there now and the instant by which it is gone."""
-        return self.locate(subjects)
+        """What is there now and the instant by which it is gone; and how long the topic keeps anything now, by which
+        what was deleted before is gone too."""
+        found = self.locate(subjects)
+        topic, broker = self._configs()
+        kept = {} if keeps_for_ever(topic) else {"kept_ms": kept_ms(topic, broker)}
+        return replace(found, evidence={**found.evidence, **kept})
 
     # --- asking the broker
 
@@ -186,16 +196,21 @@ class TopicStore:
         except KafkaException as error:
             raise TopicUnreadableError(f"{self.name}: records were not deleted ({error.args[0].name()})") from None
 
-    def _until(self, seen: Seen) -> datetime:
-        """The instant by which the broker has deleted the newest of their messages. Raises `NotYetError` where the
-        topic's configuration gives none."""
+    def _configs(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The topic's and the broker's."""
         topic = self._config(ResourceType.TOPIC, self.settings.topic(self.topic.stream))
-        broker = self._config(ResourceType.BROKER, str(self._broker()))
+        return topic, self._config(ResourceType.BROKER, str(self._broker()))
+
+    def _until(self, seen: Seen) -> tuple[int, datetime]:
+        """When the newest of their messages was appended at the latest (milliseconds since 1970), and the instant by
+        which the broker has deleted it. Raises `NotYetError` where the topic's configuration gives none."""
+        topic, broker = self._configs()
         if why := keeps_for_ever(topic):
             raise NotYetError(f"{self.name} {why}: nobody can say when it has let go; mend that, then run this again")
         # By a producer's clock nobody knows when a message was appended, but that it was before now.
         by_producers = topic.get("message.timestamp.type") == "CreateTime"
-        return gone_by(max(seen.newest_ms, self.now_ms()) if by_producers else seen.newest_ms, topic, broker)
+        newest_ms = max(seen.newest_ms, self.now_ms()) if by_producers else seen.newest_ms
+        return newest_ms, gone_by(newest_ms, topic, broker)
 
     def _evidence(self, seen: Seen) -> dict[str, Any]:
         """What a verifier holds against the broker: where the last of theirs stands in each partition."""

@@ -14,7 +14,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ EXCEPTIONS = (
 WITH_OBJECTS = ("located", "intended", "deleted", MODELS)
 TOLD_APART = {"models": MODELS, "tags": MODELS, "exports": DELETED}
 """What the certificate says in a place of its own -> the step that told it."""
-TOLD_ELSEWHERE = ("objects", "days", *TOLD_APART)
+RECKONED = ("newest_ms", "kept_ms")
+TOLD_ELSEWHERE = ("objects", "days", *RECKONED, *TOLD_APART)
 
 
 class Run:
@@ -199,25 +200,35 @@ def _remains(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
     goes: what was there before counts too, by the last position and the last instant that any step told.
     """
     receipts = list(receipts)
+    proven = {each.store: each for each in receipts if each.step == "proven"}
     found: dict[str, dict[str, Any]] = {
-        each.store: {"store": each.store, "left": each.found, **each.said()}
-        for each in receipts
-        if each.step == "proven" and each.said().get("until")
+        name: {"store": name, "left": each.found, **_without(each.said())}
+        for name, each in proven.items()
+        if each.said().get("until")
     }
     for each in receipts:
-        said = each.said()
+        said, now = each.said(), proven[each.store].said() if each.store in proven else {}
         if each.step in (LOCATED, DELETED) and said.keys() >= {"until", "last_offsets"}:
-            found[each.store] = _later(found.get(each.store, {"store": each.store, "left": 0}), said)
+            found[each.store] = _later(found.get(each.store, {"store": each.store, "left": 0}), said, now)
     return [found[store] for store in sorted(found)]
 
 
-def _later(known: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known to remain in a topic, with the later of both instants and of each partition's positions."""
+def _later(known: Mapping[str, Any], said: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known to remain in a topic, with the later of both instants and of each partition's positions. `now`: how
+    long the topic keeps things by its configuration of today; it may have been another then."""
     last = dict(known.get("last_offsets", {}))
     for partition, offset in said["last_offsets"].items():
         last[partition] = max(offset, last.get(partition, offset))
-    until = max(known.get("until", said["until"]), said["until"], key=datetime.fromisoformat)
+    until = said["until"]
+    if "kept_ms" in now and "newest_ms" in said:
+        until = datetime.fromtimestamp((said["newest_ms"] + now["kept_ms"]) / 1000, UTC).isoformat()
+    until = max(known.get("until", until), until, key=datetime.fromisoformat)
     return {**known, "topic": said["topic"], "last_offsets": dict(sorted(last.items())), "until": until}
+
+
+def _without(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a topic tells for this program's own reckoning is left out."""
+    return {name: value for name, value in said.items() if name not in RECKONED}
 
 
 def _key(shredded_at: datetime | None, reached: Mapping[str, datetime]) -> dict[str, Any] | None:

@@ -103,7 +103,7 @@ def store(vault: SqliteVault, monkeypatch: pytest.MonkeyPatch, deleted: list[obj
         yield from map(Standing, range(100))
 
     monkeypatch.setattr(TopicStore, "_messages", standing)
-    monkeypatch.setattr(TopicStore, "_until", lambda self, seen: datetime(2026, 12, 1, tzinfo=UTC))
+    monkeypatch.setattr(TopicStore, "_until", lambda self, seen: (1_763_800_000_000, datetime(2026, 12, 1, tzinfo=UTC)))
     monkeypatch.setattr(TopicStore, "_delete", lambda self, marks: deleted.append(dict(marks)))
     topic = next(each for each in load_contracts().topics() if each.stream == "device.vitals")
     settings = Settings.from_environment({"WARDSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1"})
@@ -116,8 +116,10 @@ def test_the_second_erasure_of_who_came_back_finds_all_that_stands_under_their_k
     deleted: list[object] = []
     again = [Subject("e-2", (token(vault, 1),))]
     assert store(vault, monkeypatch, deleted).locate(again).counts == {"e-2": 100}
-    store(vault, monkeypatch, deleted).erase(again)
+    done = store(vault, monkeypatch, deleted).erase(again)
     assert deleted == [{0: 100}]
+    # Where they stood and until when their bytes lie there: nobody can read it from the topic any more.
+    assert (done.evidence["last_offsets"], done.evidence["until"]) == ({"0": 99}, "2026-12-01T00:00:00+00:00")
 
 
 def test_a_first_erasure_that_is_open_still_deletes_no_message_of_who_came_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,3 +49,20 @@ def test_the_last_of_all_partitions_counts_by_whichever_step_told_it() -> None:
 
 def test_of_a_topic_that_had_nothing_nothing_remains() -> None:
     assert remains(receipt(LOCATED, 0), receipt(DELETED, 0), receipt(PROVEN, 0)) == []
+
+
+def test_a_retention_that_was_shortened_since_counts_for_what_was_deleted_before() -> None:
+    newest = int(NOW.timestamp() * 1000)
+    said = {
+        "topic": "adt",
+        "last_offsets": {"0": 4},
+        "newest_ms": newest,
+        "until": (NOW + timedelta(days=30)).isoformat(),
+    }
+    (found,) = remains(
+        replace(receipt(DELETED, 5), evidence=json.dumps(said)),
+        replace(receipt(PROVEN, 0), evidence=json.dumps({"kept_ms": 60_000})),
+    )
+    assert (found["left"], found["last_offsets"]) == (0, {"0": 4})
+    assert datetime.fromisoformat(found["until"]) == NOW + timedelta(minutes=1)
+    assert not {"newest_ms", "kept_ms"} & found.keys()
