@@ -104,9 +104,18 @@ def check(
         searched = search([home], traces, leave_out=later)
         for find in searched.finds[:50]:
             verdict.wrong.append(f"a {find.kind} (trace {find.trace}) is in {find.file} ({find.way})")
+        verdict.untold += _elsewhere(said, home)
         verdict.untold += [f"{place} cannot be unpacked ({why})" for place, why in searched.unread]
         verdict.checked.append(f"{searched.files} files, {searched.parts} parts searched for {len(traces)} traces")
     return verdict, searched
+
+
+def _elsewhere(said: Mapping[str, Any], home: Path) -> list[str]:
+    """What a search of the home cannot reach: objects of a store that is not in it."""
+    outside = sorted(each["table"] for each in said.get("tables", ()) if each["location"].startswith("s3://"))
+    if not outside or (home / "store" / "data").is_dir():
+        return []
+    return [f"the store is elsewhere: objects of {len(outside)} tables were not searched for the person"]
 
 
 def _signature(verdict: Verdict, document: Mapping[str, Any], trusted: bytes) -> None:

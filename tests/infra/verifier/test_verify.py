@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyarrow.fs import LocalFileSystem
 
 from infra.verifier.house import tokens_of
 from infra.verifier.search import Trace
@@ -123,6 +124,15 @@ def test_a_topic_of_a_broker_elsewhere_is_not_called_let_go(ward: Ward, tmp_path
     verdict, _ = check(signed_by_somebody(said), tmp_path, None, NOW, public)
     assert any("broker is elsewhere" in line for line in verdict.untold)
     assert not any("begins above" in line for line in verdict.checked)
+
+
+def test_a_search_of_the_home_says_nothing_of_a_store_elsewhere(ward: Ward) -> None:
+    said = json.loads(json.dumps(document(ward)["certificate"]).replace('"file://', '"s3://'))
+    public = SOMEBODY.public_key().public_bytes_raw()
+    traces = [Trace("identifier", GONE)]
+    verdict, _ = check(signed_by_somebody(said), ward.settings.home, LocalFileSystem(), NOW, public, traces)
+    assert (verdict.wrong, verdict.code) == ([], 2)
+    assert verdict.untold == ["the store is elsewhere: objects of 1 tables were not searched for the person"]
 
 
 def test_an_object_that_is_still_there_is_found(ward: Ward) -> None:
