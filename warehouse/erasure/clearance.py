@@ -134,7 +134,7 @@ class Clearance:
         kept = held(subjects, self.tables(category), self.holds.in_force())
         if category is None:
             kept |= dict.fromkeys(with_open_stays(subjects, self.book.catalog, self.settings.namespace), TREATED)
-            return kept | returned(group, self.vault.erased())
+            return kept | returned(group, self.vault.erased(), self.book.history())
         if not tables_for(self.contracts, category):
             return dict.fromkeys((each.request_id for each in group), NOTHING_KEPT)
         return kept | self.registry.permitting(group, subjects, category, self.clock())

@@ -22,7 +22,7 @@ from warehouse.consent.histories import provisions
 from warehouse.contract import Contracts
 from warehouse.erasure.inventory import tables_for
 from warehouse.erasure.requests import Request
-from warehouse.erasure.states import REFUSED, RESTRICTED
+from warehouse.erasure.states import CERTIFIED, REFUSED, RESTRICTED
 from warehouse.erasure.stores import Subject
 from warehouse.erasure.tables import TableStore
 from warehouse.retention.holds import EVERY_TABLE, Hold
@@ -105,12 +105,17 @@ class Registry:
         return sorted({stream for streams in behind.values() for stream in streams})
 
 
-def returned(group: Iterable[Request], epochs: Mapping[bytes, int | None]) -> dict[str, KeptBack]:
-    """Requests about a pseudonym that was erased, whose person has come back under another. `epochs`: the vault's list.
+def returned(
+    group: Iterable[Request], epochs: Mapping[bytes, int | None], history: Iterable[Request]
+) -> dict[str, KeptBack]:
+    """Requests about a pseudonym that was erased, whose person has come back under another. `epochs`: the vault's list;
+    `history`: states of requests.
 
-    Nothing is left under the old one; a fence on it again would refuse all that comes of a patient of today.
+    Nothing is left under the old one, which a certificate says: the list alone does not. Who was fenced in a run that
+    was killed may come back too, and is erased under the old one still.
     """
-    back = {mark.hex() for mark, epoch in epochs.items() if epoch is not None}
+    erased = {each.subject_mark for each in history if each.state == CERTIFIED and each.category is None}
+    back = {mark.hex() for mark, epoch in epochs.items() if epoch is not None} & erased
     why = "this person was erased already, on another request, and has come back since: to erase them again, ask anew"
     return {each.request_id: KeptBack(REFUSED, why) for each in group if each.subject_mark in back}
 

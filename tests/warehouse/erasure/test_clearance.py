@@ -202,6 +202,24 @@ def test_an_old_request_about_somebody_who_came_back_refuses_nobody_anything(war
     assert Tokenizer(ward.vault.token_key(), SYSTEM, Ledger(ward.vault, lambda: 0.0)).tokens([GONE]) == [today]
 
 
+def test_who_was_fenced_by_a_killed_run_and_comes_back_is_erased_under_the_old_pseudonym(ward: Ward) -> None:
+    request = ward.ask(GONE, verified=False)
+
+    def kill(step: str) -> None:
+        if step == "done fenced":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ward.erasure(progress=kill).verify(request, "passport seen")
+    assert states(ward) == {request: VERIFIED}
+    ward.erasure().readmit(ward.token(GONE))
+    tokens = Tokenizer(ward.vault.token_key(), SYSTEM, Ledger(ward.vault, lambda: 0.0))
+    (today,) = tokens.tokens([GONE])
+    assert [each.state for each in ward.erasure().run()] == [CERTIFIED]
+    assert ward.of(GONE) == 0
+    assert Tokenizer(ward.vault.token_key(), SYSTEM, Ledger(ward.vault, lambda: 0.0)).tokens([GONE]) == [today]
+
+
 def test_what_was_begun_cannot_be_refused_and_what_was_refused_is_not_begun(ward: Ward) -> None:
     request = ward.ask(GONE, category="research")
     refused = []
