@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.clinical.signals import INDEX
 from pipelines.rules_before import FORGET_AFTER
+from pipelines.state import ProcessState
 from tests.pipelines.clinical.test_monitor import least_past
 from tests.pipelines.clinical.wards import as_past, eventful, reading, table
 from tests.warehouse.fenced import new_table
@@ -81,3 +84,13 @@ def test_at_any_position_the_lake_gives_back_the_state_of_never_having_stopped(s
             assert restored.observe(rest) == expected, stop
             told += len(expected)
     assert told, "a ward without alerts shows nothing"
+
+
+def test_a_start_is_refused_no_answer_for_its_size(settings, monkeypatch):
+    """A bound that a hospital outgrows would keep its stream from ever starting again."""
+    commit(settings, table(eventful(4)))
+    monkeypatch.setattr("warehouse.analytics.ANSWER_BYTES", 1)
+    analytics = ProcessState(settings)._restorer()._analytics
+    with closing(analytics):
+        rows = history.readings_below(analytics, TOPIC, {0: 600}, ["8867-4"], ["t0"], FORGET_AFTER, FORGET_AFTER)
+    assert len(rows) > 1
