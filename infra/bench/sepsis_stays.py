@@ -72,6 +72,7 @@ def run(file: Path, stays: int, pace: Pace) -> dict[str, Any]:
             deployment.run_to_the_end()
         told, counts = _told(settings)
         offline = _offline(settings, file, stays)
+    missing = sorted(offline.keys() - told.keys(), key=lambda key: key[1])
     both = {key: score for key, score in told.items() if key in offline}
     return {
         "stays": stays,
@@ -82,7 +83,7 @@ def run(file: Path, stays: int, pace: Pace) -> dict[str, Any]:
         **counts,
         "hours_offline": len(offline),
         "hours_told": len(told),
-        "hours_missing": len(missing := sorted(offline.keys() - told.keys(), key=lambda key: key[1])),
+        "hours_missing": len(missing),
         "some_missing": [_placed(key, offline, told) for key in missing[:MISSING_SHOWN]],
         "hours_that_differ": sum(both[key] != offline[key] for key in both),
         "largest_difference": max((abs(both[key] - offline[key]) for key in both), default=0.0),

@@ -171,7 +171,9 @@ def _request(states: Sequence[Request], run: Run | None, days: int) -> RequestLi
 
 def _scope(category: str | None) -> str:
     """What a request is about. A sender's word that is no use of the house is not repeated: it may say anything."""
-    return "all of the person" if category is None else category if category in CONSENTED_PURPOSES else "no use of ours"
+    if category is None:
+        return "all of the person"
+    return category if category in CONSENTED_PURPOSES else "no use of ours"
 
 
 def _kept_back_by(reason: str) -> str:

@@ -237,10 +237,12 @@ def _verdict(each: CertificateLine) -> str:
     if each.verdict is None:
         return '<span class="warns">not yet</span>'
     said = each.verdict
-    word = (
-        '<span class="holds">so</span>' if said.so else f'<span class="warns">{said.untold} cannot be told here</span>'
-    )
-    word = f'<span class="fails">{said.wrong} not so</span>' if said.wrong else word
+    if said.wrong:
+        word = f'<span class="fails">{said.wrong} not so</span>'
+    elif said.untold:
+        word = f'<span class="warns">{said.untold} cannot be told here</span>'
+    else:
+        word = '<span class="holds">so</span>'
     searched = f", {said.searched:,} files searched for the person" if said.searched else ""
     later = f", {said.waiting} to be told after the last byte" if said.waiting else ""
     return f"{word}: {said.checks} checks{searched}{later}<br><span class=note>{_at(said.at)} UTC</span>"

@@ -40,6 +40,10 @@ _READING = {
 }
 
 
+Configs = tuple[dict[str, str], dict[str, str]]
+"""What the topic goes by, and what the broker does."""
+
+
 class TopicUnreadableError(Exception):
     """The broker does not answer, or not to the end. Names the topic and the kind of failure."""
 
@@ -106,11 +110,7 @@ class TopicStore:
         """Messages under their keys. Reads the topic from its beginning to where it ends now.
 
         Raises `TopicUnreadableError`."""
-        seen = self._read(subjects)
-        if not seen.counts:
-            return Found({})
-        newest_ms, until = self._until(seen)
-        return Found(dict(seen.counts), self._evidence(seen) | {"newest_ms": newest_ms}, until)
+        return self._found(self._read(subjects))
 
     def erase(self, subjects: Collection[Subject]) -> Erased:
         """Delete what stands before everybody else's; the rest goes by itself (`prove` says until when), and so does
@@ -122,8 +122,7 @@ class TopicStore:
         evidence: dict[str, Any] = {"low_marks": {str(p): offset for p, offset in marks.items()}}
         if marks:
             # No count tells of them any more, and their bytes lie in a segment until it goes.
-            newest_ms, until = self._until(seen)
-            evidence |= self._evidence(seen) | {"newest_ms": newest_ms, "until": until.isoformat()}
+            evidence |= self._found(seen).told()
             self._delete(marks)
             seen = self._read(subjects)
         return Erased(before, sum(seen.counts.values()), evidence=evidence)
@@ -131,8 +130,8 @@ class TopicStore:
     def prove(self, subjects: Collection[Subject]) -> Found:
         """What is there now and the instant by which it is gone; and how long the topic keeps anything now, by which
         what was deleted before is gone too."""
-        found = self.locate(subjects)
-        topic, broker = self._configs()
+        seen, (topic, broker) = self._read(subjects), self._configs()
+        found = self._found(seen, (topic, broker))
         kept = {} if keeps_for_ever(topic) else {"kept_ms": kept_ms(topic, broker)}
         return replace(found, evidence={**found.evidence, **kept})
 
@@ -196,28 +195,28 @@ class TopicStore:
         except KafkaException as error:
             raise TopicUnreadableError(f"{self.name}: records were not deleted ({error.args[0].name()})") from None
 
-    def _configs(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The topic's and the broker's."""
-        topic = self._config(ResourceType.TOPIC, self.settings.topic(self.topic.stream))
-        return topic, self._config(ResourceType.BROKER, str(self._broker()))
-
-    def _until(self, seen: Seen) -> tuple[int, datetime]:
-        """When the newest of their messages was appended at the latest (milliseconds since 1970), and the instant by
-        which the broker has deleted it. Raises `NotYetError` where the topic's configuration gives none."""
-        topic, broker = self._configs()
+    def _found(self, seen: Seen, configs: Configs | None = None) -> Found:
+        """What a verifier holds against the broker: where the last of theirs stands in each partition, when the newest
+        was appended at the latest (milliseconds since 1970), and the instant by which the broker has deleted it. Raises
+        `NotYetError` where the topic's configuration gives none."""
+        if not seen.counts:
+            return Found({})
+        topic, broker = configs or self._configs()
         if why := keeps_for_ever(topic):
             raise NotYetError(f"{self.name} {why}: nobody can say when it has let go; mend that, then run this again")
         # By a producer's clock nobody knows when a message was appended, but that it was before now.
         by_producers = topic.get("message.timestamp.type") == "CreateTime"
         newest_ms = max(seen.newest_ms, self.now_ms()) if by_producers else seen.newest_ms
-        return newest_ms, gone_by(newest_ms, topic, broker)
-
-    def _evidence(self, seen: Seen) -> dict[str, Any]:
-        """What a verifier holds against the broker: where the last of theirs stands in each partition."""
-        return {
+        evidence = {
             "topic": self.settings.topic(self.topic.stream),
             "last_offsets": {str(p): offset for p, offset in sorted(seen.last.items())},
+            "newest_ms": newest_ms,
         }
+        return Found(dict(seen.counts), evidence, gone_by(newest_ms, topic, broker))
+
+    def _configs(self) -> Configs:
+        topic = self._config(ResourceType.TOPIC, self.settings.topic(self.topic.stream))
+        return topic, self._config(ResourceType.BROKER, str(self._broker()))
 
     def _config(self, kind: ResourceType, name: str) -> dict[str, str]:
         resource = ConfigResource(kind, name)

@@ -28,13 +28,16 @@ class Verdict:
     """What the verifier said and when. `untold`: what it could not look at; `searched`: files that it looked through
     for the person, 0: for nobody."""
 
-    so: bool
     at: datetime
     checks: int
     wrong: int
     waiting: int
     untold: int
     searched: int
+
+    @property
+    def so(self) -> bool:
+        return not self.wrong and not self.untold
 
 
 def verdict_file(settings: Settings, request: str) -> Path:
@@ -73,7 +76,6 @@ def _kept(settings: Settings, request: str) -> Verdict | None:
     except (OSError, ValueError):
         return None
     return Verdict(
-        so=not said["wrong"] and not said["untold"],
         at=datetime.fromisoformat(said["at"]),
         checks=len(said["checked"]),
         wrong=len(said["wrong"]),

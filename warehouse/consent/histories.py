@@ -147,10 +147,11 @@ class Histories:
         in where that is None. Times in microseconds since 1970 UTC."""
         distinct = {token for token in tokens.unique().to_pylist() if token is not None}
         decided = self.decisions(category, stream, distinct, known_us)
-        now = np.full(len(tokens), now_us, np.int64)
+        now = np.full(len(decided.people), now_us, np.int64)
         # Twice for now: what is said for the next hour may take away, and gives nothing yet.
-        now_too = decided.permits(tokens, now) & decided.permits(tokens, now, CLOCKS_US)
-        return decided.permits(tokens, times_us) & now_too
+        may = decided.permits(decided.people, now) & decided.permits(decided.people, now, CLOCKS_US)
+        # The place of nobody, -1, is the last one: no.
+        return decided.permits(tokens, times_us) & np.append(may, False)[_codes(tokens, decided.people)]
 
 
 def _decided(people: pa.Array, rows: list[tuple[int, int, bool, int, int]]) -> Decisions:

@@ -39,8 +39,8 @@ EXCEPTIONS = (
 WITH_OBJECTS = ("located", "intended", "deleted", MODELS)
 TOLD_APART = {"models": MODELS, "tags": MODELS, "exports": DELETED}
 """What the certificate says in a place of its own -> the step that told it."""
-RECKONED = ("newest_ms", "kept_ms")
-TOLD_ELSEWHERE = ("objects", "days", *RECKONED, *TOLD_APART)
+NOT_REPEATED = ("objects", "days", "newest_ms", "kept_ms", *TOLD_APART)
+"""Of evidence: what the certificate says elsewhere, and what its instants are reckoned from."""
 
 
 class Run:
@@ -171,7 +171,7 @@ def _stores(receipts: Iterable[Receipt]) -> dict[str, dict[str, Any]]:
             store["after"] = each.found
         elif each.step != "intended":
             step = {"step": each.step, "at": each.at.isoformat(), "found": each.found, "left": each.left_over}
-            evidence = {name: value for name, value in each.said().items() if name not in TOLD_ELSEWHERE}
+            evidence = _repeated(each)
             store["steps"].append(step | ({"evidence": evidence} if evidence else {}))
     return found
 
@@ -202,7 +202,7 @@ def _remains(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
     receipts = list(receipts)
     proven = {each.store: each for each in receipts if each.step == "proven"}
     found: dict[str, dict[str, Any]] = {
-        name: {"store": name, "left": each.found, **_without(each.said())}
+        name: {"store": name, "left": each.found, **_repeated(each)}
         for name, each in proven.items()
         if each.said().get("until")
     }
@@ -226,9 +226,8 @@ def _later(known: Mapping[str, Any], said: Mapping[str, Any], now: Mapping[str, 
     return {**known, "topic": said["topic"], "last_offsets": dict(sorted(last.items())), "until": until}
 
 
-def _without(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a topic tells for this program's own reckoning is left out."""
-    return {name: value for name, value in said.items() if name not in RECKONED}
+def _repeated(receipt: Receipt) -> dict[str, Any]:
+    return {name: value for name, value in receipt.said().items() if name not in NOT_REPEATED}
 
 
 def _key(shredded_at: datetime | None, reached: Mapping[str, datetime]) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from warehouse.commit import FencedTable
 from warehouse.contract import Contracts, TableContract
 from warehouse.erasure.ledger import mark_of
 from warehouse.erasure.scope import category_of
-from warehouse.erasure.states import ENDS, RECEIVED, REFUSED, rank
+from warehouse.erasure.states import RECEIVED, REFUSED, rank
 from warehouse.erasure.stores import Progress, Subject
 from warehouse.identity import associated_data, seal, unseal
 from warehouse.tables import arrow_schema
@@ -149,13 +149,8 @@ class Book:
         """Append states. Whom a refused request was about nobody can open any more."""
         states = list(requests)
         self._append(self._requests, [asdict(request) for request in states])
-        self._vault.destroy_request_keys(each.request_id for each in states if each.state == REFUSED)
-
-    def close(self, certified: Collection[Request]) -> None:
-        """Destroy the keys of requests that are certified, and of every ended one of the same people."""
-        marks, names = {each.subject_mark for each in certified}, {each.request_id for each in certified}
-        ended = [each for each in self.current().values() if each.state in ENDS and each.subject_mark in marks]
-        self._vault.destroy_request_keys(names | {each.request_id for each in ended})
+        if refused := [each.request_id for each in states if each.state == REFUSED]:
+            self._vault.destroy_request_keys(refused)
 
     def new(self, asked: Asked, who: str, now: datetime) -> Request:
         """A received request, not written yet. Raises `RequestError` for a reason that says too little, `ScopeError`

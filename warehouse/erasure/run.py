@@ -50,7 +50,7 @@ from warehouse.erasure.states import (
     following,
 )
 from warehouse.erasure.still_serving import still_served
-from warehouse.erasure.stores import Coverage, Erased, Evidence, Found, PinnedError, Progress, Store, Subject
+from warehouse.erasure.stores import Coverage, Erased, Found, PinnedError, Progress, Store, Subject
 from warehouse.erasure.tables import StillChangingError, TableStore
 from warehouse.retention.doer import retention_lock
 from warehouse.retention.holds import HoldRegister
@@ -317,15 +317,15 @@ class _Work:
         """What all certificates of a run say alike is read and put together once: there may be thousands."""
         erasure, book = self.erasure, self.erasure.book
         standing = [store.standing() for store in self._concerned()]
-        told = book.receipts(self.batch, *(request.request_id for request in self.group))
-        run = certificate.Run(book.history(), told, standing)
+        told, history = book.receipts(self.batch, *(request.request_id for request in self.group)), book.history()
+        run = certificate.Run(history, told, standing)
         seed = erasure.vault.house_key(SIGNING_KEY)
         for request in self.group:
             if not (written := certificate_file(erasure.settings, request.request_id)).exists():
                 said = certificate.made(request.request_id, run, erasure.clock(), erasure.who)
                 certificate.write(written, certificate.signed(said, seed))
         erasure.progress("certificate")
-        book.close(self.group)
+        erasure.vault.destroy_request_keys(_closed_by(self.group, history))
 
     # --- parts of steps
 
@@ -423,7 +423,7 @@ class _Work:
 
     def _tell_all(self, step: str, found: Mapping[str, Found], each_request: bool = False) -> None:
         receipts = [
-            self._receipt(name, step, Erased(each.total, each.total, evidence=_with_until(each)))
+            self._receipt(name, step, Erased(each.total, each.total, evidence=each.told()))
             for name, each in found.items()
         ]
         if each_request:
@@ -450,8 +450,11 @@ def certificate_file(settings: Settings, request: str) -> Path:
     return settings.home / CERTIFICATES / f"{request}.json"
 
 
-def _with_until(found: Found) -> Evidence:
-    return dict(found.evidence) | ({"until": found.until.isoformat()} if found.until else {})
+def _closed_by(certified: Collection[Request], history: Iterable[Request]) -> set[str]:
+    """Requests of whom nobody may be able to tell any more: these, and every ended one of the same people."""
+    marks = {each.subject_mark for each in certified}
+    ended = {each.request_id for each in history if each.state in ENDS and each.subject_mark in marks}
+    return ended | {each.request_id for each in certified}
 
 
 def _as_json(ends: Mapping[str, Mapping[int, int]]) -> dict[str, dict[str, int]]:

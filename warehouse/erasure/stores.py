@@ -42,6 +42,10 @@ class Found:
     def total(self) -> int:
         return sum(self.counts.values())
 
+    def told(self) -> Evidence:
+        """The evidence, with `until` where there is one."""
+        return {**self.evidence, **({"until": self.until.isoformat()} if self.until else {})}
+
 
 @dataclass(frozen=True, slots=True)
 class Erased:

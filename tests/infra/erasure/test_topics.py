@@ -103,7 +103,10 @@ def store(vault: SqliteVault, monkeypatch: pytest.MonkeyPatch, deleted: list[obj
         yield from map(Standing, range(100))
 
     monkeypatch.setattr(TopicStore, "_messages", standing)
-    monkeypatch.setattr(TopicStore, "_until", lambda self, seen: (1_763_800_000_000, datetime(2026, 12, 1, tzinfo=UTC)))
+    kept = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp() * 1000) - Standing(0).timestamp()[1]
+    topic_configuration = {"segment.ms": "0", "retention.ms": str(kept), "file.delete.delay.ms": "0"}
+    configs = topic_configuration, {"log.retention.check.interval.ms": "0"}
+    monkeypatch.setattr(TopicStore, "_configs", lambda self: configs)
     monkeypatch.setattr(TopicStore, "_delete", lambda self, marks: deleted.append(dict(marks)))
     topic = next(each for each in load_contracts().topics() if each.stream == "device.vitals")
     settings = Settings.from_environment({"WARDSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1"})
