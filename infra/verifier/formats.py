@@ -2,15 +2,17 @@
 
 Holds: SeaweedFS volumes, Parquet, Avro, Kafka segments, SQLite, LevelDB tables, gzip and zstd, each by its own marks,
 nested as they come.
-Does not hold: any file's name or meaning; what is looked for (search.py).
+Does not hold: any file's name or meaning; objects of several pieces (seaweed.py); what is looked for (search.py).
 
-Every reader yields pieces of bytes. What cannot be unpacked is yielded as it is and said (`Unread`), never passed over.
+Every reader yields pieces of bytes. What cannot be unpacked is yielded as it is and said (`Unread`), never passed over;
+what is a piece of something larger is said too (`Half`), for whoever can put it together.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import mmap
 import sqlite3
 import struct
 import tempfile
@@ -22,14 +24,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from infra.verifier import leveldb, seaweed
+
 DEEPEST = 6
 MUCH = 1 << 16
 GZIP, ZSTD, PARQUET, AVRO, SQLITE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1", b"Obj\x01", b"SQLite format 3\x00"
-LEVELDB_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 KAFKA_CODECS = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 BATCH_HEADER = 61
-NEEDLE_ALIGN = 8
-SUPERBLOCK = 8
+PIECE = 1 << 20
+"""Pieces of an object are a whole number of these but for the last, whatever bound a filer was given."""
 SNAPPY_XERIAL = b"\x82SNAPPY\x00"
 
 
@@ -37,7 +40,7 @@ SNAPPY_XERIAL = b"\x82SNAPPY\x00"
 class Piece:
     """Bytes as they are when they are unpacked, and how they were come to."""
 
-    data: bytes
+    data: bytes | mmap.mmap
     way: str
 
 
@@ -57,19 +60,29 @@ class Unread:
     why: str
 
 
-Part = Piece | Rows | Unread
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A needle that is a piece of an object: to be unpacked with the others of it."""
+
+    way: str
+    place: seaweed.Place
+
+
+Part = Piece | Rows | Unread | Half
 
 
 def parts_of_file(path: Path) -> Iterator[Part]:
     """Everything in a file: its bytes as they are, and all that is packed in them."""
+    if seaweed.is_volume(path):
+        with seaweed.mapped(path) as volume:
+            yield Piece(volume, path.name)
+            yield from _volume(volume, path)
+        return
     data, way = path.read_bytes(), path.name
     if len(data) > MUCH and not any(data[-MUCH:]):
         # Set aside in advance, as the broker's indexes are: ten megabytes of nothing each.
         data = data.rstrip(b"\x00")
-    if path.suffix == ".dat" and path.with_suffix(".idx").exists():
-        yield Piece(data, way)
-        yield from _volume(data, way)
-    elif path.suffix == ".log" and path.parent.name.rpartition("-")[2].isdigit() and len(path.stem) == 20:
+    if path.suffix == ".log" and path.parent.name.rpartition("-")[2].isdigit() and len(path.stem) == 20:
         yield Piece(data, way)
         yield from _segment(data, way)
     elif data.startswith(SQLITE):
@@ -87,6 +100,8 @@ def parts(data: bytes, way: str, depth: int = 0) -> Iterator[Part]:
     try:
         if data.startswith(PARQUET) and data.endswith(PARQUET):
             yield from _parquet(data, f"{way} > parquet")
+        elif is_half(data):
+            yield Unread(way, "half a Parquet file")
         elif data.startswith(AVRO):
             for block in _avro(data):
                 yield from parts(block, f"{way} > avro", depth + 1)
@@ -94,11 +109,16 @@ def parts(data: bytes, way: str, depth: int = 0) -> Iterator[Part]:
             yield from parts(gzip.decompress(data), f"{way} > gzip", depth + 1)
         elif data.startswith(ZSTD):
             yield from parts(_stream(data, "zstd"), f"{way} > zstd", depth + 1)
-        elif data.endswith(LEVELDB_MAGIC):
-            for block in _leveldb(data):
+        elif data.endswith(leveldb.MAGIC):
+            for block in leveldb.table_blocks(data):
                 yield from parts(block, f"{way} > leveldb", depth + 1)
     except (OSError, ValueError, EOFError, struct.error, zlib.error, IndexError, pa.ArrowException) as error:
         yield Unread(way, type(error).__name__)
+
+
+def is_half(data: bytes) -> bool:
+    """Whether bytes begin or end as a Parquet file does, and not both."""
+    return data.startswith(PARQUET) != data.endswith(PARQUET)
 
 
 def _stream(data: bytes, codec: str) -> bytes:
@@ -131,7 +151,7 @@ def _avro(data: bytes) -> Iterator[bytes]:
         elif codec == "zstandard":
             block = _stream(block, "zstd")
         elif codec == "snappy":
-            block = _snappy(block[:-4])
+            block = leveldb.snappy(block[:-4])
         yield block
         if reader.read(16) != sync:
             raise ValueError("an Avro block does not end in its mark")
@@ -149,37 +169,19 @@ def _long(reader: io.BytesIO) -> int:
         shift += 7
 
 
-def _snappy(block: bytes) -> bytes:
-    size, _ = _varint(block, 0)
-    return pa.Codec("snappy").decompress(block, size).to_pybytes()
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    shift = value = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return value, at
-        shift += 7
-
-
-def _volume(data: bytes, way: str) -> Iterator[Part]:
+def _volume(data: bytes | mmap.mmap, path: Path) -> Iterator[Part]:
     """Every needle of a SeaweedFS volume, deleted ones that a vacuum has not taken among them."""
-    version, at = data[0] if data else 3, SUPERBLOCK
-    tail = 4 + (8 if version == 3 else 0)
-    while at + 16 <= len(data):
-        needle, size = struct.unpack(">QI", data[at + 4 : at + 16])
-        if size > len(data) - at:
-            yield Unread(f"{way} at {at}", "a needle longer than its volume")
+    number = seaweed.volume_number(path)
+    for needle in seaweed.needles(data):
+        if needle.cut:
+            yield Unread(f"{path.name} at {needle.at}", "a needle longer than its volume")
             return
-        body = data[at + 16 : at + 16 + size]
-        if size >= 4:
-            (length,) = struct.unpack(">I", body[:4])
-            yield from parts(body[4 : 4 + length], f"{way} needle {needle:x}", 1)
-        whole = 16 + size + tail
-        at += whole + (NEEDLE_ALIGN - whole % NEEDLE_ALIGN)
+        body, way = bytes(data[needle.start : needle.stop]), f"{path.name} needle {needle.key:x}"
+        if is_half(body) or (body and len(body) % PIECE == 0 and not body.startswith(PARQUET)):
+            yield Piece(body, way)
+            yield Half(way, (number, needle.key))
+        else:
+            yield from parts(body, way, 1)
 
 
 def _segment(data: bytes, way: str) -> Iterator[Part]:
@@ -206,11 +208,11 @@ def _records(records: bytes, codec: str | None) -> bytes:
     if codec != "snappy":
         return _stream(records, codec)
     if not records.startswith(SNAPPY_XERIAL):
-        return _snappy(records)
+        return leveldb.snappy(records)
     found, at = b"", 16
     while at < len(records):
         (size,) = struct.unpack(">i", records[at : at + 4])
-        found += _snappy(records[at + 4 : at + 4 + size])
+        found += leveldb.snappy(records[at + 4 : at + 4 + size])
         at += 4 + size
     return found
 
@@ -234,32 +236,3 @@ def _database(path: Path, way: str) -> Iterator[Part]:
             database.close()
         except sqlite3.Error as error:
             yield Unread(way, type(error).__name__)
-
-
-def _leveldb(data: bytes) -> Iterator[bytes]:
-    """Blocks of a LevelDB table."""
-    at = len(data) - 48
-    _, at = _varint(data, at)
-    _, at = _varint(data, at)
-    offset, at = _varint(data, at)
-    size, _ = _varint(data, at)
-    for handle in _values(_block(data, offset, size)):
-        start, after = _varint(handle, 0)
-        length, _ = _varint(handle, after)
-        yield _block(data, start, length)
-
-
-def _block(data: bytes, offset: int, size: int) -> bytes:
-    block, kind = data[offset : offset + size], data[offset + size]
-    return _snappy(block) if kind == 1 else block
-
-
-def _values(block: bytes) -> Iterator[bytes]:
-    (restarts,) = struct.unpack("<I", block[-4:])
-    end, at = len(block) - 4 - 4 * restarts, 0
-    while at < end:
-        _, at = _varint(block, at)
-        unshared, at = _varint(block, at)
-        length, at = _varint(block, at)
-        yield block[at + unshared : at + unshared + length]
-        at += unshared + length

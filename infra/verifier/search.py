@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import mmap
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.verifier.formats import Rows, Unread, parts_of_file
+from infra.verifier.formats import Half, Part, Rows, Unread, parts, parts_of_file
+from infra.verifier.seaweed import Place, joined_objects
 
 POSITION = ("topic_id", "kafka_partition", "kafka_offset")
+LONG_DIGITS = 7
+"""As many digits and an identifier is looked for in columns of integers too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +97,53 @@ def write_traces(file: Path, traces: Iterable[Trace]) -> None:
 
 def search(folders: Iterable[Path], traces: Collection[Trace], leave_out: Collection[Path] = ()) -> Searched:
     """Look for the traces in every file under the folders but for those left out."""
-    done, needles = Searched(), _Needles(list(traces))
+    folders, done, needles = list(folders), Searched(), _Needles(list(traces))
+    halves: list[tuple[Path, Half]] = []
     for file in _files(folders, leave_out):
         try:
-            found = list(_in_file(file, needles, done))
+            size = file.stat().st_size
+            _look(parts_of_file(file), file, needles, done, halves)
         except FileNotFoundError:
             continue
         done.files += 1
-        seen = set()
-        for number, way in found:
-            if (number, way) not in seen:
-                seen.add((number, way))
-                done.finds.append(Find(number, needles.traces[number].kind, str(file), way))
+        done.size_bytes += size
+    _look_in_joined(folders, halves, needles, done)
     return done
+
+
+def _look(
+    parts: Iterable[Part], file: Path, needles: _Needles, done: Searched, halves: list[tuple[Path, Half]]
+) -> None:
+    seen = set()
+    for part in parts:
+        done.parts += 1
+        if isinstance(part, Unread):
+            done.unread.append((f"{file}: {part.way}", part.why))
+            continue
+        if isinstance(part, Half):
+            halves.append((file, part))
+            continue
+        numbers = needles.in_rows(part.table) if isinstance(part, Rows) else needles.in_bytes(part.data)
+        for number in numbers:
+            if (number, part.way) not in seen:
+                seen.add((number, part.way))
+                done.finds.append(Find(number, needles.traces[number].kind, str(file), part.way))
+
+
+def _look_in_joined(
+    folders: Sequence[Path], halves: Sequence[tuple[Path, Half]], needles: _Needles, done: Searched
+) -> None:
+    """Look in the objects of several pieces. A half that is none of theirs is told as unread."""
+    told: set[tuple[Path, Place]] = set()
+    for whole in joined_objects(folders):
+        way = f"{whole.volume.name}, an object of {len(whole.places)} pieces from {min(whole.places)[1]:x}"
+        _look(parts(whole.data, way, 1), whole.volume, needles, done, [])
+        told |= {(whole.volume.parent, place) for place in whole.places}
+    done.unread += [
+        (f"{file}: {half.way}", "a piece of an object whose other pieces are not to be found")
+        for file, half in halves
+        if (file.parent, half.place) not in told
+    ]
 
 
 def _files(folders: Iterable[Path], leave_out: Collection[Path]) -> Iterator[Path]:
@@ -114,18 +152,6 @@ def _files(folders: Iterable[Path], leave_out: Collection[Path]) -> Iterator[Pat
         for file in sorted(folder.rglob("*")):
             if file.is_file() and not any(file.absolute().is_relative_to(path) for path in aside):
                 yield file
-
-
-def _in_file(file: Path, needles: _Needles, done: Searched) -> Iterator[tuple[int, str]]:
-    done.size_bytes += file.stat().st_size
-    for part in parts_of_file(file):
-        done.parts += 1
-        if isinstance(part, Unread):
-            done.unread.append((f"{file}: {part.way}", part.why))
-        elif isinstance(part, Rows):
-            yield from ((number, part.way) for number in needles.in_rows(part.table))
-        else:
-            yield from ((number, part.way) for number in needles.in_bytes(part.data))
 
 
 @dataclass
@@ -139,10 +165,13 @@ class _Needles:
         self._positions = {trace.value: n for n, trace in enumerate(self.traces) if trace.kind == "position"}
         self._offsets = pa.array(sorted({offset for _, _, offset in self._positions}), pa.int64())
         self._numbers = {trace.value: n for n, trace in enumerate(self.traces) if trace.kind == "number"}
+        self._digits = {
+            int(trace.value): n for n, trace in enumerate(self.traces) if trace.kind == "identifier" and _is_long(trace)
+        }
 
-    def in_bytes(self, data: bytes) -> Iterator[int]:
+    def in_bytes(self, data: bytes | mmap.mmap) -> Iterator[int]:
         for pattern, number in self._patterns:
-            if pattern in data:
+            if data.find(pattern) >= 0:
                 yield number
 
     def in_rows(self, rows: pa.Table) -> Iterator[int]:
@@ -151,16 +180,27 @@ class _Needles:
             yield from self._in_column(rows[name])
 
     def _in_column(self, column: pa.ChunkedArray) -> Iterator[int]:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-            column = pc.list_flatten(column)
-        if pa.types.is_floating(column.type):
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            yield from self._in_column(column.cast(kind.value_type))
+        elif pa.types.is_struct(kind):
+            for field_of in column.flatten():
+                yield from self._in_column(field_of)
+        elif pa.types.is_map(kind):
+            for each in column.chunks:
+                yield from self._in_column(pa.chunked_array([each.keys]))
+                yield from self._in_column(pa.chunked_array([each.items]))
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            yield from self._in_column(pc.list_flatten(column))
+        elif pa.types.is_floating(kind):
             values = np.unique(column.drop_null().to_numpy())
             yield from (n for value, n in self._numbers.items() if value in values)
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        elif pa.types.is_integer(kind) and self._digits:
+            values = np.unique(column.drop_null().to_numpy())
+            yield from (n for value, n in self._digits.items() if value in values)
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
             yield from self.in_bytes("\n".join(column.drop_null().unique().to_pylist()).encode())
-        elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        elif _is_bytes(kind):
             yield from self.in_bytes(b"\n".join(column.drop_null().to_pylist()))
 
     def _in_positions(self, rows: pa.Table) -> Iterator[int]:
@@ -170,3 +210,12 @@ class _Needles:
         for place in zip(*(some[name].to_pylist() for name in POSITION), strict=True):
             if place in self._positions:
                 yield self._positions[place]
+
+
+def _is_long(trace: Trace) -> bool:
+    """Whether an identifier is digits, and as many as no count or code has: one of few is in every table."""
+    return str(trace.value).isascii() and str(trace.value).isdigit() and len(str(trace.value)) >= LONG_DIGITS
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
