@@ -21,7 +21,7 @@ from warehouse.contract import Contracts
 from warehouse.erasure.inventory import tables_for
 from warehouse.erasure.keys import KeyStore
 from warehouse.erasure.open_stays import OPEN_STAY, with_open_stays
-from warehouse.erasure.requests import Book, Receipt, Request, RequestError
+from warehouse.erasure.requests import Book, Receipt, Request
 from warehouse.erasure.restrictions import KeptBack, Registry, held, returned
 from warehouse.erasure.scope import ScopeError, category_of
 from warehouse.erasure.states import FENCED, RECEIVED, REFUSED, RESTRICTED, SHREDDED, VERIFIED, StateError, require
@@ -31,7 +31,6 @@ from warehouse.retention.holds import HoldRegister
 from warehouse.settings import Settings
 from warehouse.vault import SqliteVault
 
-LEAST_REASON = 8
 LEDGER = "ledger"
 TREATED = KeptBack(RESTRICTED, OPEN_STAY)
 NOTHING_KEPT = KeptBack(REFUSED, "nothing here is kept for this category alone: there is nothing to erase")
@@ -117,8 +116,7 @@ class Clearance:
             yield
 
     def _movable(self, request: str, why: str, *allowed: str) -> Request:
-        if len(why.strip()) < LEAST_REASON:
-            raise RequestError(f"say in {LEAST_REASON} letters or more what was looked at; name nobody")
+        self.book.worded(why)
         found = self.book.get(request)
         require(found.state, *allowed)
         return found

@@ -2,6 +2,12 @@
 
 Holds: which rows are new, and what each becomes. Does not hold: the stream that wrote them, nor any step.
 
+What a message says in its own words is not taken over: its name for the request, its reason, who it says asks. The
+lists stay for good, a certificate is signed and a file is named after its request, and a sender may have written a
+patient's number into any of them. The words are in `data_deletions`, which leaves with the person; here a request has a
+name of the house's own, made of the sender's, the person's mark and the scope: so one that is sent again is known, and
+one name given to two people, or to two things that one person asks for, is two requests.
+
 The end of a category of use needs nobody's verification: who takes a consent back need not say why. Anybody who may
 write to the topic can ask, so a message can end what rests on consent and nothing else; whatever asks for all of a
 person waits for somebody to verify it.
@@ -9,7 +15,7 @@ person waits for somebody to verify it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -22,7 +28,8 @@ from warehouse.erasure.scope import NOT_KNOWN, ScopeError, category_of
 from warehouse.erasure.states import REFUSED, VERIFIED
 
 DELETIONS = "data_deletions"
-_FIELDS = ("request_id", "subject_token", "category", "reason", "requested_at", "requested_by", "kafka_time")
+REASON, ASKED_BY = "asked by message", "message"
+_FIELDS = ("request_id", "subject_token", "category", "requested_at", "kafka_time")
 
 
 def take_in(catalog: Catalog, namespace: str, book: Book, who: str, clock: Callable[[], datetime]) -> list[Request]:
@@ -31,15 +38,14 @@ def take_in(catalog: Catalog, namespace: str, book: Book, who: str, clock: Calla
         rows = load_table(catalog, namespace, DELETIONS).scan(selected_fields=_FIELDS).to_arrow().to_pylist()
     except TableMismatchError:
         return []
-    known = {name: (request.subject_mark, request.category) for name, request in book.current().items()}
-    taken = []
+    known, taken = set(book.current()), []
     for row in sorted(rows, key=lambda row: (row["requested_at"], row["kafka_time"])):
         if not row["subject_token"]:
             continue
-        asked = book.mark(row["subject_token"]), _scope(row["category"])
-        if name := _own_name(row["request_id"], *asked, known):
+        name = book.own_name(row["request_id"], row["subject_token"], _scope(row["category"]))
+        if name not in known:
             taken.append(_taken(row | {"request_id": name}, book, who, clock))
-            known[name] = asked
+            known.add(name)
     book.enter(state for states in taken for state in states)
     return [states[-1] for states in taken]
 
@@ -49,17 +55,6 @@ def _scope(category: str | None) -> str | None:
         return category_of(category)
     except ScopeError:
         return NOT_KNOWN
-
-
-def _own_name(name: str, mark: str, scope: str | None, known: Mapping[str, tuple[str, str | None]]) -> str:
-    """What the request is called here; empty where it is known. The name is the sender's, who may give one to two
-    people, or to two things that one person asks for: then the person's mark and the scope are added, so that no
-    request is lost in another."""
-    marked = f"{name}.{mark[:12]}"
-    for called in (name, marked, f"{marked}.{(scope or 'all').replace(' ', '-')}"):
-        if known.get(called, (mark, scope)) == (mark, scope):
-            return "" if called in known else called
-    return ""
 
 
 def _taken(row: dict[str, Any], book: Book, who: str, clock: Callable[[], datetime]) -> list[Request]:
@@ -73,5 +68,4 @@ def _taken(row: dict[str, Any], book: Book, who: str, clock: Callable[[], dateti
 
 
 def _asked(row: dict[str, Any], category: str | None) -> Asked:
-    reason = f"by message: {row['reason']}"
-    return Asked(row["request_id"], row["subject_token"], category, reason, row["requested_at"], row["requested_by"])
+    return Asked(row["request_id"], row["subject_token"], category, REASON, row["requested_at"], ASKED_BY)

@@ -7,7 +7,9 @@ Does not hold: what a state means (states.py), nor any act (run.py).
 
 from __future__ import annotations
 
+import hmac
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -28,6 +30,7 @@ from warehouse.tables import arrow_schema
 from warehouse.vault import LEDGER_KEY, SqliteVault
 
 LEAST_REASON = 8
+OWN_NAME_DIGITS = 16
 
 
 class RequestError(ValueError):
@@ -113,6 +116,10 @@ class Book:
         self.catalog, self._namespace, self._vault = catalog, namespace, vault
         self._requests = contracts.table("erasure_requests")
         self._receipts = contracts.table("erasure_receipts")
+        self._identifiers = [
+            re.compile(rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])")
+            for pattern in sorted({topic.key_pattern for topic in contracts.topics() if topic.key_pattern})
+        ]
         self._writer, self._progress = writer, progress
 
     # --- requests
@@ -153,10 +160,9 @@ class Book:
             self._vault.destroy_request_keys(refused)
 
     def new(self, asked: Asked, who: str, now: datetime) -> Request:
-        """A received request, not written yet. Raises `RequestError` for a reason that says too little, `ScopeError`
-        for a category that no consent governs."""
-        if len(asked.reason.strip()) < LEAST_REASON:
-            raise RequestError(f"a request needs a reason of {LEAST_REASON} letters or more; it names nobody")
+        """A received request, not written yet. Raises `RequestError` for a reason that says too little or a word that
+        names somebody, `ScopeError` for a category that no consent governs."""
+        self._require_nobody(asked.request_id, "the name of a request")
         return Request(
             request_id=asked.request_id,
             state=RECEIVED,
@@ -164,12 +170,29 @@ class Book:
             sealed_subject=self._sealed(asked.request_id, (asked.token,)),
             category=category_of(asked.category),
             batch="",
-            reason=asked.reason.strip(),
+            reason=self.worded(asked.reason),
             requested_at=asked.at,
             requested_by=asked.by,
             at=now,
             acted_by=who,
         )
+
+    def own_name(self, theirs: str, token: str, scope: str | None) -> str:
+        """What a request is called here that its sender calls so: always the same, and naming nobody."""
+        said = f"request|{self.mark(token)}|{scope or ''}|{theirs}"
+        return f"m-{hmac.digest(self._vault.house_key(LEDGER_KEY), said.encode(), 'sha256').hex()[:OWN_NAME_DIGITS]}"
+
+    def worded(self, why: str) -> str:
+        """A reason as the lists keep it. Raises `RequestError` where it says too little, or names somebody."""
+        if len(why.strip()) < LEAST_REASON:
+            raise RequestError(f"say why in {LEAST_REASON} letters or more; name nobody")
+        self._require_nobody(why, "a reason")
+        return why.strip()
+
+    def _require_nobody(self, words: str, what: str) -> None:
+        """Lists and certificates stay when the person is gone."""
+        if any(identifier.search(words) for identifier in self._identifiers):
+            raise RequestError(f"{what} stays for good, and this one holds a patient's identifier; name nobody in it")
 
     def mark(self, token: str) -> str:
         """What the lists call whoever has this token."""

@@ -14,7 +14,7 @@ from warehouse.catalog import create_table, table_lock
 from warehouse.consent.decision import GRANT, REVOKE, Provision
 from warehouse.erasure.ledger import Ledger
 from warehouse.erasure.open_stays import is_open
-from warehouse.erasure.requests import Asked
+from warehouse.erasure.requests import Asked, RequestError
 from warehouse.erasure.run import NotCoveredError, Surroundings, certificate_file
 from warehouse.erasure.scope import NOT_KNOWN
 from warehouse.erasure.states import CERTIFIED, RECEIVED, REFUSED, RESTRICTED, SHREDDED, VERIFIED, StateError
@@ -272,6 +272,33 @@ def test_two_people_whose_senders_gave_one_name_are_two_requests(ward: Ward) -> 
     assert len(ward.erasure().intake()) == 2
     assert ward.erasure().intake() == []
     assert len({each.subject_mark for each in ward.erasure().book.current().values()}) == 2
+
+
+def test_what_a_message_says_of_somebody_is_in_no_list_no_certificate_and_no_name_of_a_file(ward: Ward) -> None:
+    rows = filled(
+        "data_deletions", [DAYS[0]], ward.contracts, request_id=[f"portal.{GONE}"], category=[None],
+        subject_token=[ward.token(GONE)], reason=[f"asked by {GONE}"], requested_by=[f"son of {GONE}"],
+    )  # fmt: skip
+    ward.fenced("data_deletions").append_derived(rows, {"u": 1})
+    (taken,) = ward.erasure().intake()
+    ward.erasure().verify(taken.request_id, "passport seen")
+    ward.erasure().run()
+    assert states(ward) == {taken.request_id: CERTIFIED}
+    said = repr(ward.erasure().book.history()) + repr(ward.erasure().book.receipts())
+    written = [file for file in ward.settings.home.rglob("*") if file.is_file() and file.suffix == ".json"]
+    assert [file.name for file in written if file.name == f"{taken.request_id}.json"]
+    assert GONE not in said + repr(written) + "".join(file.read_text() for file in written)
+
+
+def test_a_reason_or_a_name_that_holds_an_identifier_is_taken_nowhere(ward: Ward) -> None:
+    with pytest.raises(RequestError, match="name nobody"):
+        ward.ask(GONE, name=f"by-{GONE}")
+    request = ward.ask(GONE, verified=False)
+    for act in (ward.erasure().verify, ward.erasure().refuse):
+        with pytest.raises(RequestError, match="name nobody") as refused:
+            act(request, f"passport of ({GONE}) seen")
+        assert GONE not in str(refused.value)
+    assert states(ward) == {request: "received"}
 
 
 def test_one_name_for_two_things_that_one_person_asks_for_is_two_requests(ward: Ward) -> None:

@@ -128,9 +128,9 @@ def test_requests_that_come_by_message_are_taken_once_and_the_end_of_a_category_
     ward.fenced("data_deletions").append_derived(rows, {"u": 1})
     assert len(ward.erasure().intake()) == 2
     assert ward.erasure().intake() == []
-    states = {name: each.state for name, each in ward.erasure().book.current().items()}
-    assert states == {"m-1": RECEIVED, "m-2": VERIFIED}
-    states = {each.request_id: each.state for each in ward.erasure().run()}
-    assert states == {"m-1": RECEIVED, "m-2": CERTIFIED}
+    states = {each.category: each.state for each in ward.erasure().book.current().values()}
+    assert states == {None: RECEIVED, "research": VERIFIED}
+    states = {each.category: each.state for each in ward.erasure().run()}
+    assert states == {None: RECEIVED, "research": CERTIFIED}
     assert ward.of(PEOPLE[1]) == 12, "who takes a consent back stays a patient"
     assert ward.vault.erased() == {}
