@@ -57,25 +57,26 @@ def request(
         _on_record(settings, "erase.request", why, request=name)
         asked = Asked(name, token, scope, why, erasure.clock(), getpass.getuser())
         erasure.book.receive([erasure.book.new(asked, getpass.getuser(), erasure.clock())])
+        if verified:
+            _say(f"{name}: received")
         found = erasure.verify(name, why) if verified else erasure.book.get(name)
         print(json.dumps(_request(found, erasure)) if as_json else _next_step(found))
         return DONE
 
-    return _with_erasure(settings, act, LAKE)
+    return _with_erasure(settings, act, LAKE_AND_BROKER if verified else LAKE)
 
 
 def approve(settings: Settings, name: str, why: str, *, as_json: bool = False) -> int:
-    """Somebody has made sure of who asks; the key is destroyed at once, broker or not, and the rest follows."""
+    """Somebody has made sure of who asks; the key is destroyed as soon as it is known that nobody is being treated, and
+    the rest follows."""
 
     def act(erasure: Erasure) -> int:
         _on_record(settings, "erase.approve", why, request=name)
         found = erasure.verify(name, why)
         _say(f"{name}: {found.state}{': the key is destroyed, and the rest follows' * (found.state == 'shredded')}")
-        if reason := unreachable(settings, LAKE_AND_BROKER):
-            return _tell(f"{reason}; then `wardstream erase run {name}` ends it", UNAVAILABLE)
         return _run(erasure, [name], as_json)
 
-    return _with_erasure(settings, act, LAKE)
+    return _with_erasure(settings, act)
 
 
 def refuse(settings: Settings, name: str, why: str, *, as_json: bool = False) -> int:
@@ -130,6 +131,8 @@ def status(settings: Settings, name: str | None = None, *, intake: bool = False,
     first."""
 
     def act(erasure: Erasure) -> int:
+        from infra.erasure.overview import REFUSED_DAYS, refused_messages
+
         now = erasure.clock()
         if intake:
             erasure.intake()
@@ -137,14 +140,23 @@ def status(settings: Settings, name: str | None = None, *, intake: bool = False,
             erasure.book.get(name)
         found = [each for each in erasure.book.history() if each.request_id == name] if name else None
         shown = list(erasure.book.current().values()) if found is None else found
+        refused = () if name else refused_messages(erasure)
         if as_json:
-            print(json.dumps({"requests": [_request(each, erasure) for each in shown]}))
+            messages = [
+                {"stream": r.stream, "messages": r.messages, "newest": r.newest_at.isoformat()} for r in refused
+            ]
+            print(json.dumps({"requests": [_request(each, erasure) for each in shown], "refused_messages": messages}))
         elif not shown:
             print("no requests")
         else:
             cells = [[r.request_id, r.state, r.category or "all", str(_age(r, now)), _note(r)] for r in shown]
             heads = ["request", "state", "scope", "days", "why"]
             print("\n".join(answers.aligned(heads, cells, [False, False, False, True, False])))
+        for each in refused:
+            told = "; they may be in treatment here: see `wardstream erase readmit`" if each.tells_of_treatment else ""
+            _say(
+                f"{each.messages} messages of {each.stream} were refused in {REFUSED_DAYS} days, of erased people{told}"
+            )
         return DONE
 
     return _with_erasure(settings, act)
@@ -372,10 +384,10 @@ def _with_erasure(settings: Settings, act: Callable[[Erasure], int], parts: tupl
     from warehouse.catalog import TableMismatchError
     from warehouse.erasure.models import ErasedMeanwhileError
     from warehouse.erasure.requests import RequestError
-    from warehouse.erasure.run import NotCoveredError, NotYetError
+    from warehouse.erasure.run import NotCoveredError
     from warehouse.erasure.scope import ScopeError
     from warehouse.erasure.states import StateError
-    from warehouse.erasure.stores import PinnedError
+    from warehouse.erasure.stores import NotYetError, PinnedError
     from warehouse.erasure.tables import StillChangingError
     from warehouse.identity import SealError
     from warehouse.models.artefacts import ArtefactError

@@ -26,6 +26,7 @@ from infra.erasure.places import FolderStore, VolumeStore
 from infra.erasure.topics import TopicReading, TopicStore, standing_topics
 from warehouse.contract import Contracts, load_contracts
 from warehouse.erasure.inventory import places
+from warehouse.erasure.open_stays import STAYS
 from warehouse.erasure.run import Erasure, Surroundings
 from warehouse.erasure.standing import columns_standing, vectors_standing
 from warehouse.erasure.stores import Coverage, Place, Store, coverage_of
@@ -33,7 +34,7 @@ from warehouse.opened_lake import opened_lake
 from warehouse.settings import Settings
 from warehouse.vault import SqliteVault, open_vault
 
-DELETIONS = "patient.data.deletions"
+DELETIONS, ADMISSIONS = "patient.data.deletions", "adt.events"
 HOME_FOLDERS = {
     "dagster": "dagster",
     "logs": "run",
@@ -86,6 +87,7 @@ def surroundings_of(settings: Settings, contracts: Contracts, vault: SqliteVault
         after_purge=[VolumeStore(settings)] if settings.embedded_s3 else [],
         models=[model_store(erasure)],
         reading=reading,
+        admissions=TopicReading(settings, (ADMISSIONS,), lambda: vectors_standing(erasure, only=STAYS)),
     )
     around.coverage = lambda: coverage(settings, contracts, erasure)
     return around

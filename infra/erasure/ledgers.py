@@ -21,8 +21,7 @@ from typing import Any
 
 from infra.erasure.identifiers import Identifiers
 from infra.simulator.ledger import ENDS
-from warehouse.erasure.run import NotYetError
-from warehouse.erasure.stores import Erased, Found, Subject
+from warehouse.erasure.stores import Erased, Found, NotYetError, Subject
 
 FOLDER = "demonstration"
 NAME = "demonstration ledgers"

@@ -29,6 +29,9 @@ from warehouse.erasure.states import CERTIFIED, ENDS, RECEIVED, REFUSED, RESTRIC
 from warehouse.erasure.stores import Coverage
 from warehouse.retention.holds import Hold, HoldRegister
 
+REJECTS, ERASED, ADMISSIONS = "rejects", "erased", "adt.events"
+REFUSED_DAYS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLine:
@@ -103,8 +106,22 @@ class CategoryLine:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """How many messages of a stream were refused as an erased person's, and when the newest was appended."""
+
+    stream: str
+    messages: int
+    newest_at: datetime
+
+    @property
+    def tells_of_treatment(self) -> bool:
+        """Whether somebody who was erased may be in a bed here, and nothing is reckoned for them."""
+        return self.stream == ADMISSIONS
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """All of it at `now` (aware)."""
+    """All of it at `now` (aware). `refused`: of the last `REFUSED_DAYS`."""
 
     now: datetime
     deadline_days: int
@@ -113,6 +130,7 @@ class Overview:
     categories: tuple[CategoryLine, ...]
     holds: tuple[Hold, ...]
     coverage: Coverage
+    refused: tuple[RefusedLine, ...] = ()
 
     @property
     def open(self) -> tuple[RequestLine, ...]:
@@ -139,6 +157,22 @@ def overview(erasure: Erasure) -> Overview:
         categories=_categories(erasure, requests),
         holds=holds,
         coverage=erasure.surroundings.coverage(),
+        refused=refused_messages(erasure),
+    )
+
+
+def refused_messages(erasure: Erasure) -> tuple[RefusedLine, ...]:
+    """Streams of which messages were refused as an erased person's in the last `REFUSED_DAYS`, by their append."""
+    try:
+        rejects = load_table(erasure.catalog, erasure.settings.namespace, REJECTS)
+    except TableMismatchError:
+        return ()
+    since = (erasure.clock() - timedelta(days=REFUSED_DAYS)).isoformat()
+    theirs = f"reason = '{ERASED}' and kafka_time >= '{since}'"
+    rows = rejects.scan(row_filter=theirs, selected_fields=("stream", "kafka_time")).to_arrow()
+    found = rows.group_by("stream").aggregate([("kafka_time", "count"), ("kafka_time", "max")]).sort_by("stream")
+    return tuple(
+        RefusedLine(each["stream"], each["kafka_time_count"], each["kafka_time_max"]) for each in found.to_pylist()
     )
 
 

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from infra.erasure.overview import CategoryLine, CertificateLine, Overview, RequestLine, moment
+from infra.erasure.overview import REFUSED_DAYS, CategoryLine, CertificateLine, Overview, RequestLine, moment
 from warehouse.erasure.certificate import KEPT
 from warehouse.settings import Settings
 
@@ -30,7 +30,16 @@ code{font-size:.92em} td code,td.s{white-space:nowrap} .wide+.wide{margin-top:1r
 details{margin:.3rem 0} summary{cursor:pointer;color:#1f5fa8} details table{font-size:.93em;margin:.3rem 0 .8rem}
 """
 _INK, _SOFT, _DONE, _WARN, _FAIL = "#1f5fa8", "#e4e9ee", "#1d6b3a", "#c98a1b", "#a31621"
-_COUNTED = {"of the person", "left", "key gone after", "objects gone", "taken back", "purges open", "purged"}
+_COUNTED = {
+    "of the person",
+    "left",
+    "key gone after",
+    "objects gone",
+    "taken back",
+    "purges open",
+    "purged",
+    "messages",
+}
 _STEPS = ("deleted", "sealed", "expired", "purged", "shredded", "models")
 
 
@@ -61,6 +70,7 @@ def page(found: Overview) -> str:
         _kept_back(found),
         _certificates(found),
         _consents(found.categories),
+        _refused(found),
         _coverage(found),
     )
     return (
@@ -78,6 +88,13 @@ def _alarms(found: Overview) -> str:
     wrong = [each for each in found.certificates if each.verdict and each.verdict.wrong]
     lines += [
         f"The certificate of {_name(each.request)} is not so: wardstream erase verify tells why." for each in wrong
+    ]
+    lines += [
+        f"Of somebody who was erased {_count(each.messages, 'event')} of admission came and {_verb(each.messages)} "
+        f"refused, the newest at {_at(each.newest_at)} UTC. They may be in treatment here, and no rule looks after them: "
+        "once it is known who they are, wardstream erase readmit takes them up under a new pseudonym."
+        for each in found.refused
+        if each.tells_of_treatment
     ]
     return f'<div class="alarm"><ul>{"".join(f"<li>{line}</li>" for line in lines)}</ul></div>' if lines else ""
 
@@ -276,6 +293,18 @@ def _consents(categories: Sequence[CategoryLine]) -> str:
     )
 
 
+def _refused(found: Overview) -> str:
+    heading = f"<h2>Refused in {REFUSED_DAYS} days since their person was erased</h2>"
+    if not found.refused:
+        return f'{heading}<p class="note">Nothing came.</p>'
+    rows = (
+        f"<tr><td>{_code(each.stream)}</td><td class=n>{each.messages:,}</td>"
+        f"<td class=t>{_at(each.newest_at)}</td></tr>"
+        for each in found.refused
+    )
+    return f"{heading}{_table(('stream', 'messages', 'newest, UTC'), rows)}"
+
+
 def _coverage(found: Overview) -> str:
     places = [*((p, False) for p in found.coverage.uncovered), *((p, True) for p in found.coverage.covered)]
     rows = (
@@ -315,6 +344,10 @@ def _names(tables: Iterable[str]) -> str:
 
 def _at(moment_: datetime) -> str:
     return f"{moment_:%Y-%m-%d %H:%M}"
+
+
+def _verb(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _days(length: timedelta) -> str:

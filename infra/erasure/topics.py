@@ -23,8 +23,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from infra.erasure.identifiers import Identifiers
 from warehouse.contract import TopicContract
-from warehouse.erasure.run import NotYetError
-from warehouse.erasure.stores import Erased, Found, Subject
+from warehouse.erasure.stores import Erased, Found, NotYetError, Subject
 from warehouse.settings import Settings
 
 ANSWER_SECONDS = 15.0

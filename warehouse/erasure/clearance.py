@@ -4,9 +4,13 @@ Holds: verification, refusal, what keeps a request back, fence and destruction o
 into a run: everything after which there is no way back, under one lock, with each state looked at again inside it.
 Does not hold: the steps behind it (run.py), nor the questions that keep a request back (restrictions.py).
 
-Fence and key need the vault and nothing else: no broker, no coverage, no other run is waited for. What may take long,
-the look for what keeps somebody back, comes before the verification is entered, since the promise of ten seconds runs
-from there. So it is kept whichever way the verification came.
+Fence and key need the vault and nothing else: no coverage, no other run is waited for. What may take long, the look for
+what keeps somebody back, comes before the verification is entered, since the promise of ten seconds runs from there. So
+it is kept whichever way the verification came.
+
+Who is being treated the table of admissions tells, and it is as new as what the stream has read: an admission that
+lies on its topic unread would be refused behind the fence, and a patient in a bed would be watched by nobody. So the
+topic is read to its end of that moment first, or nobody is fenced (decision 33).
 """
 
 from __future__ import annotations
@@ -24,21 +28,25 @@ from warehouse.erasure.open_stays import OPEN_STAY, with_open_stays
 from warehouse.erasure.requests import Book, Receipt, Request
 from warehouse.erasure.restrictions import KeptBack, Registry, held, returned
 from warehouse.erasure.scope import ScopeError, category_of
+from warehouse.erasure.standing import Reading
 from warehouse.erasure.states import FENCED, RECEIVED, REFUSED, RESTRICTED, SHREDDED, VERIFIED, StateError, require
-from warehouse.erasure.stores import Progress
+from warehouse.erasure.stores import NotYetError, Progress
 from warehouse.erasure.tables import TableStore
 from warehouse.retention.holds import HoldRegister
 from warehouse.settings import Settings
 from warehouse.vault import SqliteVault
 
 LEDGER = "ledger"
+ADMISSIONS_SECONDS, LOOK_SECONDS = 15.0, 0.5
+"""So long the stream is waited for, which commits every few seconds where it runs."""
 TREATED = KeptBack(RESTRICTED, OPEN_STAY)
 NOTHING_KEPT = KeptBack(REFUSED, "nothing here is kept for this category alone: there is nothing to erase")
 
 
 @dataclass(frozen=True, slots=True)
 class Clearance:
-    """Of one lake. `tables`: the stores a category concerns. `clock`, `who`, `progress`: as of an erasure."""
+    """Of one lake. `admissions`: how far the table of admissions has read its topic. `tables`: the stores a category
+    concerns. `clock`, `who`, `sleep`, `progress`: as of an erasure."""
 
     settings: Settings
     contracts: Contracts
@@ -47,17 +55,22 @@ class Clearance:
     keys: KeyStore
     holds: HoldRegister
     registry: Registry
+    admissions: Reading
     tables: Callable[[str | None], list[TableStore]]
     who: str
     clock: Callable[[], datetime]
+    sleep: Callable[[float], None]
     progress: Progress
 
     def verify(self, request: str, why: str) -> Request:
         """Somebody has made sure that the person asked, and may: the key goes, unless something keeps the request back.
 
-        Raises `RequestError`, `StateError`, `VaultUnavailableError` (then the next run destroys it)."""
+        Raises `RequestError`, `StateError`, `NotYetError` (admissions are unread), `VaultUnavailableError` (then the
+        next run destroys it)."""
         with self._alone():
             found = self._movable(request, why, RECEIVED)
+            if found.category is None:
+                self._await_admissions()
             kept = self._kept_back([found])
             verified = found.moved(VERIFIED, self.clock(), self.who, reason=why.strip())
             self.book.enter([verified])
@@ -77,7 +90,7 @@ class Clearance:
 
     def shred(self, named: Collection[str]) -> None:
         """Fence, and destroy the keys of, whoever was verified and is kept back by nothing (any more); of those named,
-        or of all. Raises `VaultUnavailableError`."""
+        or of all. Raises `VaultUnavailableError`, and `NotYetError` when those are done who were fenced before."""
         with self._alone():
             due = [
                 request
@@ -87,8 +100,10 @@ class Clearance:
                 and (not named or request.request_id in named)
             ]
             waiting = [request for request in due if request.state != FENCED]
-            kept = self._kept_back(waiting) if waiting else {}
-            self._go_on(due, kept)
+            self._go_on([request for request in due if request.state == FENCED], {})
+            if waiting:
+                self._await_admissions()
+                self._go_on(waiting, self._kept_back(waiting))
 
     def join(self, group: Iterable[Request], batch: str) -> list[Request]:
         """Those of the group that go on together as one run, which is entered before anything is done to them; the ends
@@ -114,6 +129,18 @@ class Clearance:
         with path.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+    def _await_admissions(self) -> None:
+        """Until the table of admissions has come to where its topic ends now."""
+        ends, waited = self.admissions.ends(), 0.0
+        while behind := self.admissions.behind(ends):
+            if waited >= ADMISSIONS_SECONDS:
+                raise NotYetError(
+                    f"the stream has yet to read {'; '.join(behind)}: who was just admitted cannot be told from who is "
+                    "not treated here; nobody is fenced before it has, so try again then"
+                )
+            self.sleep(LOOK_SECONDS)
+            waited += LOOK_SECONDS
 
     def _movable(self, request: str, why: str, *allowed: str) -> Request:
         self.book.worded(why)

@@ -50,7 +50,7 @@ from warehouse.erasure.states import (
     following,
 )
 from warehouse.erasure.still_serving import still_served
-from warehouse.erasure.stores import Coverage, Erased, Found, PinnedError, Progress, Store, Subject
+from warehouse.erasure.stores import Coverage, Erased, Found, NotYetError, PinnedError, Progress, Store, Subject
 from warehouse.erasure.tables import StillChangingError, TableStore
 from warehouse.retention.doer import retention_lock
 from warehouse.retention.holds import HoldRegister
@@ -71,23 +71,21 @@ class NotCoveredError(Exception):
     """Something holds people and has no store for erasure: nothing is begun, since no certificate could be true."""
 
 
-class NotYetError(Exception):
-    """A step has to wait for somebody else. The message says for whom; run it again then."""
-
-
 @dataclass(slots=True)
 class Surroundings:
     """What upper floors bring.
 
     Attributes:
         stores: theirs. after_purge: what frees bytes of deleted objects (a store's own vacuum), as stores too.
-        models: what learned of people. reading: of the topics. coverage: what of all that holds people is answered for.
+        models: what learned of people. reading: of the topics. admissions: of the events that say who is treated.
+        coverage: what of all that holds people is answered for.
     """
 
     stores: list[Store] = field(default_factory=list)
     after_purge: list[Store] = field(default_factory=list)
     models: list[Store] = field(default_factory=list)
     reading: Reading = field(default_factory=NoTopics)
+    admissions: Reading = field(default_factory=NoTopics)
     coverage: Callable[[], Coverage] = lambda: Coverage((), (), ())
 
 
@@ -176,9 +174,11 @@ class Erasure:
         Raises `NotCoveredError`, `NotYetError`, `PinnedError`, `BusyError`, and what a store raises: what was done
         until then stays, and the next run goes on from there.
         """
-        named = set(requests or ())
-        self._clearance().shred(named)
-        stopped: list[Exception] = []
+        named, stopped = set(requests or ()), list[Exception]()
+        try:
+            self._clearance().shred(named)
+        except NotYetError as error:
+            stopped.append(error)
         with retention_lock(self.settings, wait_seconds=60):
             self._require_coverage()
             tried: set[tuple[str, str]] = set()
@@ -249,9 +249,11 @@ class Erasure:
             self._keys(),
             HoldRegister(self.catalog, namespace, self.contracts.table("retention_holds"), self.who),
             Registry(self.catalog, namespace, self.contracts),
+            self.surroundings.admissions,
             self.tables,
             self.who,
             self.clock,
+            self.sleep,
             self.progress,
         )
 

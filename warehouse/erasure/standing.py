@@ -44,11 +44,11 @@ def columns_standing(erasure: Erasure) -> dict[str, list[str]]:
     return {name: list(erasure.catalog.load_table((namespace, name)).schema().column_names) for name in names}
 
 
-def vectors_standing(erasure: Erasure) -> dict[str, tuple[tuple[str, ...], Vector]]:
-    """Table -> the streams it is fed by, and how far it has read them."""
+def vectors_standing(erasure: Erasure, only: str = "") -> dict[str, tuple[tuple[str, ...], Vector]]:
+    """Table -> the streams it is fed by, and how far it has read them. `only`: of this table."""
     namespace = erasure.settings.namespace
     return {
         table.name: (table.fed_by, FencedTable(erasure.catalog, (namespace, table.name), writer=erasure.who).vector())
         for table in erasure.contracts.tables()
-        if table.fed_by
+        if table.fed_by and only in ("", table.name)
     }

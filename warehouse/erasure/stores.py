@@ -94,6 +94,10 @@ class LayeredStore(Store, Protocol):
         ...
 
 
+class NotYetError(Exception):
+    """A step has to wait for somebody else. The message says for whom; run it again then."""
+
+
 class PinnedError(Exception):
     """A branch or tag names a snapshot that has somebody who is to be erased. Says which, and what to do."""
 

@@ -12,8 +12,7 @@ from infra.erasure.ledgers import LedgerStore
 from infra.simulator.ledger import FAILED, OK, Ledger
 from infra.simulator.ward import Event, play_ward
 from tests.oracle.ledger import read_ledger
-from warehouse.erasure.run import NotYetError
-from warehouse.erasure.stores import Subject
+from warehouse.erasure.stores import NotYetError, Subject
 from warehouse.identity import subject_token
 
 KEY, SYSTEM = b"k" * 32, "urn:wardstream:patient-id"

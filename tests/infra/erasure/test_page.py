@@ -16,6 +16,7 @@ from infra.erasure.page import page, write
 from infra.erasure.verdicts import verdict_file
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import PEOPLE, TABLES, Ward
+from tests.warehouse.retention.made import filled
 from warehouse.erasure.run import Surroundings, certificate_file
 from warehouse.erasure.states import REFUSED
 from warehouse.erasure.stores import Coverage, Erased, Found, Place
@@ -201,3 +202,23 @@ def test_a_lake_without_requests_has_a_page_too(tmp_path: Path) -> None:
     text = page(overview(empty.erasure()))
     assert "None yet." in text
     assert "alarm" not in text[text.index("<body>") :]
+
+
+def test_an_admission_of_an_erased_person_is_an_alarm_and_other_messages_of_theirs_are_counted(ward: Ward) -> None:
+    ward.create("rejects")
+    quiet = overview(ward.erasure(AROUND))
+    assert quiet.refused == ()
+    assert "Nothing came" in page(quiet)
+    now = ward.clock()
+    rows = filled(
+        "rejects", [date(2026, 11, 18)] * 5, ward.contracts,
+        stream=["adt.events", "device.vitals", "device.vitals", "adt.events", "adt.events"],
+        reason=["erased", "erased", "erased", "malformed", "erased"],
+        kafka_time=[now, now, now, now, now - timedelta(days=31)], subject_token=[None] * 5,
+    )  # fmt: skip
+    ward.fenced("rejects").append_derived(rows, {"u": 1})
+    told = overview(ward.erasure(AROUND))
+    assert [(each.stream, each.messages) for each in told.refused] == [("adt.events", 1), ("device.vitals", 2)]
+    alarm = page(told).partition('class="alarm"')[2].partition("</div>")[0]
+    assert "1 event of admission came and was refused" in alarm
+    assert "readmit" in alarm

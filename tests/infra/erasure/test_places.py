@@ -9,8 +9,9 @@ import pytest
 from infra.erasure.places import FolderStore
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import PEOPLE, Ward
-from warehouse.erasure.run import NotYetError, Surroundings
+from warehouse.erasure.run import Surroundings
 from warehouse.erasure.states import CERTIFIED
+from warehouse.erasure.stores import NotYetError
 
 GONE = PEOPLE[2]
 

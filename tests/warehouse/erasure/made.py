@@ -71,7 +71,7 @@ class Ward:
         self.admissions = 0
         if new:
             for name in tables:
-                create_table(self.catalog, settings.namespace, self.contracts.table(name), table_lock(settings))
+                self.create(name)
             for name in ("vitals", "rejects", "duplicates"):
                 if name in tables:
                     self.fenced(name).establish(TOPIC, {0: 0})
@@ -174,6 +174,10 @@ class Ward:
     def new_id(self) -> str:
         self.runs += 1
         return f"run-{self.runs}-{self.clock.now:%H%M%S%f}"
+
+    def create(self, name: str) -> None:
+        """One more table of the lake."""
+        create_table(self.catalog, self.settings.namespace, self.contracts.table(name), table_lock(self.settings))
 
     def ask(self, person: str, category: str | None = None, verified: bool = True, name: str = "") -> str:
         """A request about somebody; its id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from tests.warehouse.consent.lake import registry_rows
 from tests.warehouse.erasure.made import DAYS, PEOPLE, START, Ward
 from tests.warehouse.retention.made import filled
-from warehouse.catalog import create_table, table_lock
 from warehouse.consent.decision import GRANT, REVOKE, Provision
 from warehouse.erasure.ledger import Ledger
 from warehouse.erasure.open_stays import is_open
@@ -18,7 +18,7 @@ from warehouse.erasure.requests import Asked, RequestError
 from warehouse.erasure.run import NotCoveredError, Surroundings, certificate_file
 from warehouse.erasure.scope import NOT_KNOWN
 from warehouse.erasure.states import CERTIFIED, RECEIVED, REFUSED, RESTRICTED, SHREDDED, VERIFIED, StateError
-from warehouse.erasure.stores import Coverage, PinnedError, Place
+from warehouse.erasure.stores import Coverage, NotYetError, PinnedError, Place
 from warehouse.identity import Tokenizer
 from warehouse.retention.holds import Hold, HoldRegister
 from warehouse.settings import Settings
@@ -120,9 +120,7 @@ def test_both_requests_about_one_person_who_is_being_treated_are_kept_back(ward:
 def test_a_hold_keeps_a_category_back_though_a_stay_is_open_and_the_stay_alone_does_not(
     ward: Ward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_table(
-        ward.catalog, ward.settings.namespace, ward.contracts.table("research_cohort"), table_lock(ward.settings)
-    )
+    ward.create("research_cohort")
     rows = filled("research_cohort", [DAYS[0]], ward.contracts, subject_token=[ward.token(GONE)])
     ward.fenced("research_cohort").append_derived(rows, {"u": 1}, DAYS[0])
     ward.admit(GONE, "A01")
@@ -159,9 +157,7 @@ def asked(ward: Ward, at: datetime, name: str) -> str:
 
 
 def test_a_revoke_that_no_longer_holds_purges_nothing_and_one_that_holds_does(ward: Ward) -> None:
-    create_table(
-        ward.catalog, ward.settings.namespace, ward.contracts.table("consent_updates"), table_lock(ward.settings)
-    )
+    ward.create("consent_updates")
     registry, ten = ward.fenced("consent_updates"), START.replace(hour=10)
 
     def say(offset: int, action: str, hour: int, known: int) -> datetime:
@@ -312,3 +308,48 @@ def test_one_name_for_two_things_that_one_person_asks_for_is_two_requests(ward: 
     found = ward.erasure().book.current().values()
     assert {each.category for each in found} == {"research", None, "marketing", NOT_KNOWN}
     assert len({each.subject_mark for each in found}) == 1
+
+
+class Admissions:
+    """How far the table of admissions has read: behind for so many looks, in which somebody is told meanwhile."""
+
+    def __init__(self, looks: int, then: Callable[[], None] = lambda: None) -> None:
+        self.looks, self.then = looks, then
+
+    def ends(self) -> dict[str, dict[int, int]]:
+        return {"topic": {0: 1}}
+
+    def behind(self, ends: Mapping[str, Mapping[int, int]]) -> list[str]:
+        assert ends == self.ends()
+        self.looks -= 1
+        if self.looks == 0:
+            self.then()
+        return ["1 positions of adt.events for adt_events"] if self.looks >= 0 else []
+
+
+def test_an_admission_that_is_read_while_an_approval_waits_keeps_the_patient(ward: Ward) -> None:
+    request = ward.ask(GONE, verified=False)
+    unread = Admissions(3, then=lambda: ward.admit(GONE, "A01"))
+    ward.erasure(Surroundings(admissions=unread)).verify(request, "passport seen")
+    assert states(ward) == {request: RESTRICTED}
+    assert ward.vault.erased() == {}
+
+
+def test_nobody_is_approved_while_admissions_stay_unread(ward: Ward) -> None:
+    request = ward.ask(GONE, verified=False)
+    with pytest.raises(NotYetError, match=r"adt\.events"):
+        ward.erasure(Surroundings(admissions=Admissions(1_000_000))).verify(request, "passport seen")
+    assert states(ward) == {request: RECEIVED}
+    assert ward.vault.erased() == {}
+
+
+def test_who_was_fenced_goes_on_while_admissions_stay_unread_and_who_was_kept_back_waits(ward: Ward) -> None:
+    fenced, end = ward.ask(GONE), ward.ask(PEOPLE[2], category="research")
+    ward.admit(PEOPLE[1], "A01")
+    kept = ward.ask(PEOPLE[1])
+    ward.admit(PEOPLE[1], "A03")
+    with pytest.raises(NotYetError, match=r"adt\.events"):
+        ward.erasure(Surroundings(admissions=Admissions(1_000_000))).run()
+    assert states(ward) == {fenced: CERTIFIED, end: CERTIFIED, kept: RESTRICTED}
+    ward.erasure().run()
+    assert states(ward)[kept] == CERTIFIED
