@@ -91,8 +91,8 @@ def _alarms(found: Overview) -> str:
     ]
     lines += [
         f"Of somebody who was erased {_count(each.messages, 'event')} of admission came and {_verb(each.messages)} "
-        f"refused, the newest at {_at(each.newest_at)} UTC. They may be in treatment here, and no rule looks after them: "
-        "once it is known who they are, wardstream erase readmit takes them up under a new pseudonym."
+        f"refused, the newest at {_at(each.newest_at)} UTC. They may be in treatment here, and no rule looks after "
+        "them: once it is known who they are, wardstream erase readmit takes them up under a new pseudonym."
         for each in found.refused
         if each.tells_of_treatment
     ]
