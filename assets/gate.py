@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +20,8 @@ from expectations.suites import suite_for
 from expectations.validate import Day, Verdict, validate_day
 from warehouse.catalog import load_table, open_catalog
 from warehouse.commit import CommitReceipt, FencedTable
+from warehouse.consent.filters import streams_behind
+from warehouse.consent.now import consenting_now
 from warehouse.contract import TableContract, load_contracts
 from warehouse.days import (
     EmptyTableError,
@@ -115,12 +117,24 @@ class Lake:
         return self._fenced(name).append_derived(rows, sources={source.table_uuid: source.snapshot_id})
 
     def replace(self, name: str, rows: pa.Table, sources: Mapping[str, int], days: Iterable[date]) -> CommitReceipt:
-        """Put rows in the place of days, all at once, but those of people who were erased since they were read.
-        `sources`: table uuid -> snapshot that was read. Raises what the vault raises."""
-        column = token_column(self.contracts.table(name))
+        """Put rows in the place of days, all at once, but those of people who were erased since they were read, or who
+        took back the consent that the table rests on. `sources`: table uuid -> snapshot that was read. Raises what the
+        vault raises."""
+        table = self.contracts.table(name)
         with writing_derived(self.settings) as of_those_who_stay:
-            kept = of_those_who_stay(rows, column)
+            kept = self._of_those_who_consent(of_those_who_stay(rows, token_column(table)), table)
             return self._fenced(name).append_derived(kept, sources=sources, replace=days)
+
+    def _of_those_who_consent(self, rows: pa.Table, table: TableContract) -> pa.Table:
+        """Without the rows of whoever took their consent back since the rows were reckoned, where it rests on that."""
+        purposes, column = self.contracts.stream(table.stream).consented, token_column(table)
+        if not purposes or column is None or not rows.num_rows:
+            return rows
+        tokens = {token for token in rows[column].unique().to_pylist() if token is not None}
+        streams = streams_behind(self.contracts, table) or (table.stream,)
+        now = datetime.now(UTC)
+        staying = consenting_now(tokens, purposes, streams, self.contracts, self.catalog, self._namespace, now)
+        return rows.filter(pc.is_in(rows[column].cast(pa.string()), pa.array(sorted(staying), pa.string())))
 
     def added_bytes(self, name: str, snapshot_id: int) -> int:
         """Size of the files that a snapshot added; 0 where it added none, or is no longer known."""

@@ -94,18 +94,31 @@ def test_a_day_made_again_after_a_revoke_has_nobody_who_revoked(consents: Lake) 
     assert set(cohort(consents)) == {"TOKEN0"}
 
 
-def test_who_is_on_the_list_of_the_erased_is_in_no_derived_day(tmp_path: Path) -> None:
+def reckoned(*tokens: str) -> Any:
+    """Rows of the cohort as somebody reckoned them before."""
+    return table([{**COUNTED, "subject_token": token} for token in tokens], "research_cohort")
+
+
+def test_who_is_on_the_list_of_the_erased_is_in_no_derived_day(consents: Lake) -> None:
     """Rows of theirs were read before, as they are where an erasure runs through while a day is made."""
-    settings = lake_settings(tmp_path / "home", f"file://{tmp_path}/lake")
-    contract = CONTRACTS.table("research_cohort")
-    create_table(open_catalog(settings), settings.namespace, contract, table_lock(settings))
-    vault = open_vault(settings.vault_uri, lambda: 0.0)
+    say(consents, 0, "TOKEN0", "GRANT", -3600)
+    say(consents, 1, "TOKEN1", "GRANT", -3600)
+    vault = open_vault(consents.settings.vault_uri, lambda: 0.0)
     vault.fence([mark_of(vault.house_key(LEDGER_KEY), "TOKEN0")])
     vault.close()
-    rows = table([{**COUNTED, "subject_token": f"TOKEN{n}"} for n in range(2)], contract.name)
-    with Opened(settings) as lake:
-        assert lake.replace(contract.name, rows, {"u": 1}, [DAY]).rows == 1
-    assert [row["subject_token"] for row in Lake(settings).rows(contract.name)] == ["TOKEN1"]
+    with Opened(consents.settings) as lake:
+        assert lake.replace("research_cohort", reckoned("TOKEN0", "TOKEN1"), {"u": 1}, [DAY]).rows == 1
+    assert [row["subject_token"] for row in consents.rows("research_cohort")] == ["TOKEN1"]
+
+
+def test_who_took_a_consent_back_while_a_day_was_made_is_not_in_it(consents: Lake) -> None:
+    """As it is where a purge runs through between the reading of the day and its commit."""
+    for offset, token in enumerate(("TOKEN0", "TOKEN1")):
+        say(consents, offset, token, "GRANT", -3600)
+    say(consents, 2, "TOKEN0", "REVOKE", 5000)
+    with Opened(consents.settings) as lake:
+        assert lake.replace("research_cohort", reckoned("TOKEN0", "TOKEN1", "TOKEN2"), {"u": 1}, [DAY]).rows == 1
+    assert [row["subject_token"] for row in consents.rows("research_cohort")] == ["TOKEN1"]
 
 
 def test_a_cohort_waits_for_no_verdict_on_consent_but_for_one_on_readings(consents: Lake) -> None:

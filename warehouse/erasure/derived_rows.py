@@ -6,7 +6,8 @@ Does not hold: the list (ledger.py), nor any deriving (`assets/derive.py`).
 
 Who writes derived rows holds a lock with others of their kind from that look until the commit. An erasure that raised
 its fence takes the lock for itself, once, before it deletes: whoever looked before the fence has committed by then, and
-what they wrote is found; whoever looks later sees the fence.
+what they wrote is found; whoever looks later sees the fence. The end of a category does alike: its fence is the
+registry of consent, which whoever derives rows for that use asks again under the lock (`warehouse/consent/now.py`).
 """
 
 from __future__ import annotations

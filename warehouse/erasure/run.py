@@ -59,6 +59,8 @@ from warehouse.vault import LEDGER_KEY, SIGNING_KEY, SqliteVault
 
 FENCE_SECONDS = 2 * FRESH_SECONDS
 """So long after the fence every process that reads messages knows of it."""
+CONSENT_SECONDS = 6.0
+"""So long after a revoke every process that asks for consent knows of it (five seconds are promised)."""
 PROOFS = 3
 """So often what came in during an erasure is taken out again before it is given up for this run."""
 CERTIFICATES = "erasure/certificates"
@@ -332,19 +334,23 @@ class _Work:
     # --- parts of steps
 
     def _await_fence(self) -> None:
-        if self.category is not None:
-            return
+        """Until everybody who writes knows: of the fence, or of the consent that was taken back."""
+        known = FENCED if self.category is None else VERIFIED
         names = {request.request_id for request in self.group}
-        fenced = [each.at for each in self.erasure.book.history() if each.state == FENCED and each.request_id in names]
-        if fenced:
-            over = max(fenced) + timedelta(seconds=FENCE_SECONDS)
+        since = [each.at for each in self.erasure.book.history() if each.state == known and each.request_id in names]
+        if since and self._read_from_topics():
+            over = max(since) + timedelta(seconds=FENCE_SECONDS if self.category is None else CONSENT_SECONDS)
             if (left := (over - self.erasure.clock()).total_seconds()) > 0:
-                self.erasure.sleep(min(left, FENCE_SECONDS))
+                self.erasure.sleep(min(left, CONSENT_SECONDS))
         await_derived(self.erasure.settings)
-        if not self._marks():
+        if self._read_from_topics() and not self._marks():
             self._tell(
                 "topics", "marks", Erased(0, 0, evidence={"ends": _as_json(self.erasure.surroundings.reading.ends())})
             )
+
+    def _read_from_topics(self) -> bool:
+        """Whether a stream writes into any of the tables; what only derives has its own lock."""
+        return self.category is None or any(table.fed_by for table in tables_for(self.erasure.contracts, self.category))
 
     def _marks(self) -> list[Receipt]:
         return [each for each in self.erasure.book.receipts(self.batch) if each.step == "marks"]

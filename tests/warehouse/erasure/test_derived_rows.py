@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from assets.gate import Lake
-from tests.warehouse.erasure.made import DAYS, PEOPLE, Ward
+from tests.warehouse.erasure.made import DAYS, PEOPLE, TABLES, Ward
 from tests.warehouse.retention.made import filled
 from warehouse.erasure.derived_rows import await_derived, writing_derived
 from warehouse.erasure.states import CERTIFIED
@@ -49,6 +49,21 @@ def test_an_erasure_waits_for_who_looked_before_its_fence(tmp_path, settings_of:
         order.append("committed")
     waiting.join(10)
     assert order == ["another that derives", "committed", "erasure"]
+
+
+def test_the_end_of_a_category_waits_for_who_is_committing_derived_rows(folder_lake: Settings) -> None:
+    ward, order = Ward(folder_lake, tables=(*TABLES, "research_cohort")), []
+    ward.ask(GONE, category="research")
+    ending = threading.Thread(target=lambda: order.append([each.state for each in ward.erasure().run()]))
+    with writing_derived(folder_lake):
+        ending.start()
+        time.sleep(1)
+        rows = filled("research_cohort", [DAYS[0]], ward.contracts, subject_token=[ward.token(GONE)])
+        ward.fenced("research_cohort").append_derived(rows, {"u": 1})
+        order.append("committed")
+    ending.join(60)
+    assert order == ["committed", [CERTIFIED]]
+    assert ward.of(GONE, "research_cohort") == 0
 
 
 @pytest.fixture
