@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 
@@ -103,15 +104,20 @@ class Exports:
             table.append_derived(pa.Table.from_pylist(rows, schema=arrow_schema(self._contract)), {})
 
 
-def tokens_in(table: pa.Table) -> set[str]:
-    """The pseudonyms that stand in an answer, whatever its columns are called, alone or within a text."""
+def tokens_in(table: pa.Table) -> tuple[set[str], bool]:
+    """The pseudonyms that stand in an answer, whatever its columns are called, alone or within a text; and whether each
+    row has one: of a row that has none nobody can say whose it is."""
     found: set[str] = set()
+    says_whose = np.zeros(table.num_rows, bool)
     for column in table.columns:
-        if not (
-            pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_temporal(column.type)
-        ):
-            found.update(_TOKEN.findall("\n".join(map(str, set(map(str, column.to_pylist()))))))
-    return found
+        kind = column.type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind):
+            continue
+        texts = [str(value) for value in column.to_pylist()]
+        by_value = {text: _TOKEN.findall(text) for text in set(texts)}
+        found.update(token for tokens in by_value.values() for token in tokens)
+        says_whose |= np.array([bool(by_value[text]) for text in texts], bool)
+    return found, bool(says_whose.all())
 
 
 def tables_of_people(contracts: Contracts, names: Iterable[str]) -> dict[str, str]:

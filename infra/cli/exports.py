@@ -17,6 +17,7 @@ import secrets
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,57 +26,92 @@ from infra.cli import answers
 from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping
 
     from warehouse.analytics import Analytics, Answer
     from warehouse.contract import Contracts
+    from warehouse.erasure.ledger import Ledger
     from warehouse.exports import Export, Exports
     from warehouse.settings import Settings
 
 DONE, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 130
 
 
-def record(
+def erasures_so_far(settings: Settings) -> int:
+    """How often the list of the erased has changed: asked before a question whose answer goes to a file. Raises
+    `VaultError`, `VaultUnavailableError`."""
+    from warehouse.vault import open_vault
+
+    vault = open_vault(settings.vault_uri, time.monotonic)
+    try:
+        return vault.erased_changes()
+    finally:
+        vault.close()
+
+
+@contextmanager
+def on_record(
     settings: Settings,
     analytics: Analytics,
     answer: Answer,
     file: Path,
     content: bytes,
     *,
+    erasures: int,
     purpose: str | None,
     recipient: str,
     now: datetime,
-) -> str:
-    """Put on record that an answer goes to a file, if it has rows of people; a word on it for whoever takes it.
+) -> Generator[str]:
+    """Put on record that an answer goes to a file, if it has rows of people; a word on it for whoever takes it. The
+    file is to be in its place when this ends: until then no erasure looks for files.
 
-    Raises `ExportError` for a path that names a patient, `LakeUnreachableError`, `VaultError`, `VaultUnavailableError`,
+    `erasures`: what `erasures_so_far` was before the question. Raises `ExportError` for a path that names a patient,
+    and where somebody was erased since the question; `LakeUnreachableError`, `VaultError`, `VaultUnavailableError`;
     `TableMismatchError` where the lake has no register yet: then nothing may be written.
     """
     from warehouse.contract import load_contracts
+    from warehouse.erasure.derived_rows import beside_erasures
     from warehouse.exports import MADE, Act, Exports, tables_of_people, tokens_in
     from warehouse.opened_lake import opened_lake
 
     contracts = load_contracts(own=settings.contracts)
     _require_no_name(contracts, file)
     columns = tables_of_people(contracts, answer.snapshots)
-    named = tokens_in(answer.table)
     if not columns or not answer.table.num_rows:
-        return ""
-    people = named or _everybody(analytics, columns)
-    act = Act(
-        export_id=f"x-{now:%Y%m%d}-{secrets.token_hex(4)}", act=MADE, at=now, acted_by=getpass.getuser(),
-        recipient=recipient or getpass.getuser(), purpose=purpose or "", host=socket.gethostname(),
-        path=str(file.absolute()), sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content),
-        rows=answer.table.num_rows, snapshots=answer.snapshots, people=_marks(settings, people), named=bool(named),
-    )  # fmt: skip
-    with opened_lake(settings) as catalog:
-        Exports(catalog, settings.namespace, contracts, f"exports@{getpass.getuser()}").tell([act])
-    if named:
-        return f"on record as {act.export_id}"
+        yield ""
+        return
+    people, says_whose = tokens_in(answer.table)
+    with beside_erasures(settings) as ledger:
+        _require_nobody_erased(ledger, people if says_whose else None, erasures)
+        if not says_whose:
+            people = people | _everybody(analytics, columns)
+        act = Act(
+            export_id=f"x-{now:%Y%m%d}-{secrets.token_hex(4)}", act=MADE, at=now, acted_by=getpass.getuser(),
+            recipient=recipient or getpass.getuser(), purpose=purpose or "", host=socket.gethostname(),
+            path=str(file.absolute()), sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content),
+            rows=answer.table.num_rows, snapshots=answer.snapshots,
+            people=b"".join(sorted(map(ledger.mark, people))), named=says_whose,
+        )  # fmt: skip
+        with opened_lake(settings) as catalog:
+            Exports(catalog, settings.namespace, contracts, f"exports@{getpass.getuser()}").tell([act])
+        yield _noted(act.export_id, says_whose, columns)
+
+
+def _noted(export: str, says_whose: bool, columns: Mapping[str, str]) -> str:
+    if says_whose:
+        return f"on record as {export}"
     return (
-        f"on record as {act.export_id}: no column says whose rows these are, so an erasure of anybody in "
+        f"on record as {export}: not every row says whose it is, so an erasure of anybody in "
         f"{', '.join(sorted(columns))} asks for it; with subject_token only theirs would"
     )
+
+
+def _require_nobody_erased(ledger: Ledger, people: Collection[str] | None, before: int) -> None:
+    """`people`: whose rows these are; None where nobody can say, and anybody's erasure since `before` may be theirs."""
+    from warehouse.exports import ExportError
+
+    if (ledger.changes() != before) if people is None else ledger.erased(people):
+        raise ExportError("somebody was erased since these rows were read; ask again")
 
 
 def list_exports(settings: Settings, *, is_open: bool = False, as_json: bool = False) -> int:
@@ -150,18 +186,6 @@ def _everybody(analytics: Analytics, columns: Mapping[str, str]) -> set[str]:
         answer = analytics.query(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")
         found.update(answer.table.column(0).to_pylist())
     return found
-
-
-def _marks(settings: Settings, people: set[str]) -> bytes:
-    from warehouse.erasure.ledger import mark_of
-    from warehouse.vault import LEDGER_KEY, open_vault
-
-    vault = open_vault(settings.vault_uri, time.monotonic)
-    try:
-        key = vault.house_key(LEDGER_KEY)
-    finally:
-        vault.close()
-    return b"".join(sorted(mark_of(key, token) for token in people))
 
 
 def _outcome(settings: Settings, act: Callable[[Exports], None]) -> int:

@@ -16,7 +16,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,10 +159,11 @@ def _answer(analytics: Analytics, statement: str, view: View) -> int:
     try:
         text, parameters = _question(statement, view)
         wanted = Purpose(view.purpose, view.clock()) if view.purpose else None
+        erasures = _erasures_so_far(view) if view.output else 0
         answer = analytics.query(text, as_of=view.as_of, parameters=parameters, purpose=wanted)
         content = FORMATS[view.format](answer)
-        noted = _recorded(analytics, answer, content, view) if view.output else ""
-        written = _deliver(content, view)
+        with _recorded(analytics, answer, content, view, erasures) as noted:
+            written = _deliver(content, view)
     except StatementRefused as error:
         return _refuse(error, _pointer(statement, error.position))
     except (StatementFailed, UnknownQueryError, BinaryToTerminalError, FileNotWrittenError, NotRecordedError) as error:
@@ -201,20 +203,35 @@ def _question(statement: str, view: View) -> tuple[str, dict[str, datetime] | No
     return query.sql, query.parameters(view.as_of or view.clock())
 
 
-def _recorded(analytics: Analytics, answer: Answer, content: bytes, view: View) -> str:
-    """What is told of the record of a file with people's rows, which stands before the file does."""
-    from infra.cli.exports import record
+def _erasures_so_far(view: View) -> int:
+    from infra.cli.exports import erasures_so_far
+    from warehouse.vault import VaultError, VaultUnavailableError
+
+    try:
+        return erasures_so_far(view.settings)
+    except (VaultError, VaultUnavailableError) as error:
+        raise NotRecordedError(f"{error}; no file is written without a record of it") from None
+
+
+@contextmanager
+def _recorded(analytics: Analytics, answer: Answer, content: bytes, view: View, erasures: int) -> Generator[str]:
+    """What is told of the record of a file with people's rows, which stands before the file does; nothing where the
+    answer goes to no file."""
+    from infra.cli.exports import on_record
     from warehouse.catalog import TableMismatchError
     from warehouse.exports import ExportError
     from warehouse.opened_lake import LakeUnreachableError
     from warehouse.vault import VaultError, VaultUnavailableError
 
-    assert view.output is not None, "asked for files alone"
+    if view.output is None:
+        yield ""
+        return
     try:
-        return record(
+        with on_record(
             view.settings, analytics, answer, view.output, content,
-            purpose=view.purpose, recipient=view.recipient, now=view.clock(),
-        )  # fmt: skip
+            erasures=erasures, purpose=view.purpose, recipient=view.recipient, now=view.clock(),
+        ) as noted:  # fmt: skip
+            yield noted
     except (ExportError, LakeUnreachableError, TableMismatchError, VaultError, VaultUnavailableError) as error:
         raise NotRecordedError(f"{error}; no file is written without a record of it") from None
 

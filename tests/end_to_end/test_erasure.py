@@ -23,7 +23,7 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.cli.answers import FORMATS
-from infra.cli.exports import record
+from infra.cli.exports import erasures_so_far, on_record
 from infra.erasure.compose import opened_erasure
 from infra.planning.topics import Topics
 from infra.services import java
@@ -188,8 +188,11 @@ def leave_exports(settings: Settings, ward: Ward) -> None:
             answer = analytics.query(f"SELECT subject_token, numeric_value FROM vitals WHERE subject_token = '{token}'")
             content = FORMATS["csv"](answer)
             now = datetime.now(UTC)
-            record(settings, analytics, answer, folder / name, content, purpose=None, recipient="study", now=now)
-            (folder / name).write_bytes(content)
+            with on_record(
+                settings, analytics, answer, folder / name, content,
+                erasures=erasures_so_far(settings), purpose=None, recipient="study", now=now,
+            ):  # fmt: skip
+                (folder / name).write_bytes(content)
 
 
 def assert_no_model_and_no_file(document: dict, settings: Settings, registry: Registry) -> None:

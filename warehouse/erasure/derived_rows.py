@@ -8,6 +8,7 @@ Who writes derived rows holds a lock with others of their kind from that look un
 its fence takes the lock for itself, once, before it deletes: whoever looked before the fence has committed by then, and
 what they wrote is found; whoever looks later sees the fence. The end of a category does alike: its fence is the
 registry of consent, which whoever derives rows for that use asks again under the lock (`warehouse/consent/now.py`).
+Files that leave are put on record and in their place under it too (`infra/cli/exports.py`).
 """
 
 from __future__ import annotations
@@ -27,20 +28,28 @@ from warehouse.vault import open_vault
 
 
 @contextmanager
-def writing_derived(settings: Settings) -> Generator[Callable[[pa.Table, str | None], pa.Table]]:
-    """While derived rows are committed: what leaves out the rows of people who were erased, by a column of tokens
-    (None: the table has none). Raises what the vault raises."""
+def beside_erasures(settings: Settings) -> Generator[Ledger]:
+    """While what was read of people is put somewhere else: the list as it is now. An erasure whose fence is raised
+    meanwhile waits. Raises what the vault raises."""
     with _lock(settings, fcntl.LOCK_SH):
         vault = open_vault(settings.vault_uri, time.monotonic)
         try:
             ledger = Ledger(vault, time.monotonic)
         finally:
             vault.close()
+        yield ledger
+
+
+@contextmanager
+def writing_derived(settings: Settings) -> Generator[Callable[[pa.Table, str | None], pa.Table]]:
+    """While derived rows are committed: what leaves out the rows of people who were erased, by a column of tokens
+    (None: the table has none). Raises what the vault raises."""
+    with beside_erasures(settings) as ledger:
         yield lambda rows, column: _without(rows, column, ledger) if column else rows
 
 
 def await_derived(settings: Settings) -> None:
-    """Wait for whoever is committing derived rows now."""
+    """Wait for whoever is committing derived rows, or writing a file with rows of people, now."""
     with _lock(settings, fcntl.LOCK_EX):
         return
 

@@ -3,14 +3,16 @@
 Holds: which files hold somebody, the deletion of those that lie in the home, and the asking for those elsewhere.
 Does not hold: the register (`warehouse/exports.py`), nor the certificate.
 
-A file is deleted and not written anew: what was asked once can be asked again. One that lies elsewhere is out of reach
-of any program here. The certificate names it, with who has it, as to be erased by hand; `wardstream exports confirm`
-says later that it was. A file of which no column says whose rows they are counts as everybody's who is in its tables.
+A file is deleted and not written anew: what was asked once can be asked again. It is set aside under another name, told
+as deleted, and then it goes: whoever comes after a kill knows by the name what is left to do. One that lies elsewhere,
+or is not at its place, is out of reach of any program here. The certificate names it, with who has it, as to be erased
+by hand; `wardstream exports confirm` says later that it was. A file in which not every row says whose it is counts as
+everybody's who is in its tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +21,9 @@ from typing import Any
 from warehouse.erasure.ledger import mark_of
 from warehouse.erasure.stores import Erased, Found, Progress, Subject
 from warehouse.exports import ASKED, CONFIRMED, DELETED, Act, Export, Exports
+
+Place = tuple[str, str]
+"""Host and path of a file."""
 
 
 @dataclass(slots=True)
@@ -39,20 +44,21 @@ class ExportStore:
 
     def locate(self, subjects: Collection[Subject]) -> Found:
         """Files of theirs in the home, by person."""
-        ours = [each for each in self.register.all() if self._is_there(each)]
+        everything = self.register.all()
+        ours = [each for each in everything if self._is_there(each, _newest(everything))]
         counts = {each.request: sum(export.made.has(self._marks(each)) for export in ours) for each in subjects}
         return Found({request: n for request, n in counts.items() if n}, {"looked_at": len(ours)})
 
     def erase(self, subjects: Collection[Subject]) -> Erased:
         """Delete files in the home and ask for the others, once. Raises OSError."""
-        found, size = self.locate(subjects).total, 0
-        for export in self.register.all():
+        found, size, everything = self.locate(subjects).total, 0, self.register.all()
+        newest = _newest(everything)
+        for export in everything:
             requests = [each.request for each in subjects if export.made.has(self._marks(each))]
-            if requests and self._is_ours(export) and not export.is_over():
+            if requests and (self._is_there(export, newest) or self._was_overwritten(export, newest)):
                 self.progress("delete file")
-                size += self._delete(export)
-                self._tell(export, DELETED, requests)
-            elif not self._is_ours(export) and not export.is_over():
+                size += self._delete(export, requests, newest)
+            elif not export.is_over():
                 asked = {each.request_id for each in export.since if each.act == ASKED}
                 self._tell(export, ASKED, [each for each in requests if each not in asked])
         return Erased(found, self.locate(subjects).total, size, {"exports": self._told(subjects)})
@@ -70,21 +76,30 @@ class ExportStore:
         path = Path(export.made.path)
         return export.made.host == self.host and path.resolve().is_relative_to(self.home.resolve())
 
-    def _is_there(self, export: Export) -> bool:
-        return self._is_ours(export) and not export.is_over() and Path(export.made.path).exists()
+    def _is_there(self, export: Export, newest: Mapping[Place, str]) -> bool:
+        """At its place and its own, or set aside by who was killed then."""
+        if not self._is_ours(export):
+            return False
+        stands = not export.is_over() and _is_newest(export, newest) and Path(export.made.path).exists()
+        return stands or _aside(export).exists()
 
-    def _delete(self, export: Export) -> int:
-        """Delete what lies at its path, unless a later file took the place; how many bytes."""
-        path = Path(export.made.path)
-        if self._was_overwritten(export) or not path.exists():
+    def _was_overwritten(self, export: Export, newest: Mapping[Place, str]) -> bool:
+        """Whether a later file of ours lies at its place: then nothing of it is left."""
+        return self._is_ours(export) and not export.is_over() and not _is_newest(export, newest)
+
+    def _delete(self, export: Export, requests: Collection[str], newest: Mapping[Place, str]) -> int:
+        """Set aside what lies at its place and is its own, tell it, and delete it; how many bytes."""
+        path, aside = Path(export.made.path), _aside(export)
+        if not export.is_over():
+            if path.exists() and _is_newest(export, newest):
+                path.replace(aside)
+            self.progress("tell of file")
+            self._tell(export, DELETED, requests)
+        if not aside.exists():
             return 0
-        size = path.stat().st_size
-        path.unlink()
+        size = aside.stat().st_size
+        aside.unlink()
         return size
-
-    def _was_overwritten(self, export: Export) -> bool:
-        same = [each.made for each in self.register.all() if _place(each) == _place(export)]
-        return same[-1].export_id != export.made.export_id
 
     def _tell(self, export: Export, act: str, requests: Collection[str]) -> None:
         now = self.clock()
@@ -100,7 +115,21 @@ class ExportStore:
         ]
 
 
-def _place(export: Export) -> tuple[str, str]:
+def _newest(everything: Iterable[Export]) -> dict[Place, str]:
+    """Place -> the file that was written there last."""
+    return {_place(export): export.made.export_id for export in everything}
+
+
+def _is_newest(export: Export, newest: Mapping[Place, str]) -> bool:
+    return newest[_place(export)] == export.made.export_id
+
+
+def _aside(export: Export) -> Path:
+    path = Path(export.made.path)
+    return path.with_name(f".{path.name}.{export.made.export_id}.erased")
+
+
+def _place(export: Export) -> Place:
     return export.made.host, export.made.path
 
 

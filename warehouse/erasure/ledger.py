@@ -53,6 +53,10 @@ class Ledger:
                 self._look()
             return self._number
 
+    def mark(self, token: str) -> bytes:
+        """What the list calls whoever has this token."""
+        return mark_of(self._key, token)
+
     def epoch_of(self, token: str) -> int | None:
         """The epoch in which whoever had this token returned; None: they were erased and have not; 0: never erased."""
         return self._epochs.get(mark_of(self._key, token), FIRST_EPOCH) if self._epochs else FIRST_EPOCH

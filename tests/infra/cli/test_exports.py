@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from infra.cli import exports
+from infra.cli.answers import FORMATS
 from infra.cli.sql import sql
 from infra.erasure.exports import export_store
 from infra.verifier.verify import check
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import DAYS, PEOPLE, START, Ward
+from warehouse.analytics import Analytics, Answer
 from warehouse.erasure.run import Surroundings, certificate_file
+from warehouse.erasure.stores import Subject
 from warehouse.settings import Settings
 
 GONE, OTHER = PEOPLE[1], PEOPLE[2]
@@ -90,6 +95,79 @@ def test_a_file_that_says_not_whose_rows_it_has_is_everybodys(ward: Ward, capsys
     assert "an erasure of anybody in vitals asks for it" in capsys.readouterr().err
     found, _ = erased(ward)
     assert (found["values.csv"]["says_whose"], file.exists()) == (False, False)
+
+
+def test_one_row_that_says_not_whose_it_is_makes_a_file_everybodys(ward: Ward) -> None:
+    file = ward.settings.home / "mixed.csv"
+    mixed = f"{of(ward, OTHER)} UNION ALL SELECT NULL, numeric_value FROM vitals"
+    assert sql(ward.settings, mixed, output=file) == 0
+    found, _ = erased(ward)
+    assert (found["mixed.csv"]["says_whose"], file.exists()) == (False, False)
+
+
+@pytest.mark.parametrize("columns", ["subject_token AS who, numeric_value", "numeric_value"])
+def test_no_file_is_written_of_rows_that_were_read_before_an_erasure(
+    ward: Ward, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ward.settings.home / "late.csv"
+
+    def while_it_is_formatted(answer: Answer) -> bytes:
+        erased(ward)
+        return format_csv(answer)
+
+    format_csv = FORMATS["csv"]
+    monkeypatch.setitem(FORMATS, "csv", while_it_is_formatted)
+    assert sql(ward.settings, of(ward, GONE, columns=columns), output=file) == 1
+    assert "was erased since" in capsys.readouterr().err
+    assert not file.exists()
+    monkeypatch.setitem(FORMATS, "csv", format_csv)
+    assert sql(ward.settings, of(ward, OTHER, columns=columns), output=file) == 0
+
+
+def test_an_erasure_waits_for_a_file_that_is_on_record_and_not_in_its_place_yet(ward: Ward) -> None:
+    file, order = ward.settings.home / "slow.csv", []
+    with Analytics(ward.settings) as analytics:
+        answer = analytics.query(of(ward, GONE))
+        waiting = threading.Thread(target=lambda: order.append(erased(ward)[0]["slow.csv"]["state"]))
+        known = exports.erasures_so_far(ward.settings)
+        with exports.on_record(
+            ward.settings, analytics, answer, file, b"rows", erasures=known, purpose=None, recipient="", now=START
+        ):
+            waiting.start()
+            time.sleep(1.5)
+            file.write_bytes(b"rows")
+            order.append("written")
+    waiting.join(60)
+    assert order == ["written", "deleted"]
+    assert not file.exists()
+
+
+def test_a_file_that_is_not_at_its_place_is_asked_for_and_not_told_as_deleted(ward: Ward, tmp_path: Path) -> None:
+    file = ward.settings.home / "theirs.csv"
+    assert sql(ward.settings, of(ward, GONE), output=file) == 0
+    file.rename(tmp_path / "moved.csv")
+    found, _ = erased(ward)
+    assert found["theirs.csv"]["state"] == "handed out, to be erased by hand"
+
+
+@pytest.mark.parametrize("step", ["delete file", "tell of file"])
+def test_who_is_killed_while_a_file_goes_leaves_it_to_the_next_run(ward: Ward, step: str) -> None:
+    file = ward.settings.home / "theirs.csv"
+    assert sql(ward.settings, of(ward, GONE), output=file) == 0
+    subjects = [Subject("r", (ward.token(GONE),))]
+
+    def kill(at: str) -> None:
+        if at == step:
+            raise KeyboardInterrupt
+
+    store = export_store(ward.erasure(progress=kill))
+    with pytest.raises(KeyboardInterrupt):
+        store.erase(subjects)
+    again = export_store(ward.erasure())
+    assert again.locate(subjects).total == 1
+    assert again.erase(subjects).evidence["exports"][0]["state"] == "deleted"
+    assert again.locate(subjects).total == 0
+    assert list(ward.settings.home.glob("*theirs*")) == []
 
 
 def test_a_verifier_finds_a_deleted_file_that_is_there_again(ward: Ward) -> None:
