@@ -26,7 +26,7 @@ from pipelines.clinical.sepsis.stream_score import STREAMS as SCORED_STREAMS
 from pipelines.clinical.sepsis.stream_score import SepsisMonitor
 from pipelines.deduplicate import NOTHING_KNOWN, FirstPositions
 from pipelines.known_outcomes import KnownOutcomes
-from pipelines.rules_before import AlertsBefore, rebuild
+from pipelines.rules_before import AlertsBefore, rebuilt
 from pipelines.scores_before import rebuild_scores
 from pipelines.source import PartitionReader, Positions, TopicFacts
 from pipelines.stream_steps import StreamSteps
@@ -182,8 +182,7 @@ class Restorer:
             for rows in self._tail(facts[stream], starts[stream], stop):
                 alerts.take_topic(stream, rows)
         known.ids.update(alerts.beyond)
-        monitor = WardMonitor(packs=packs)
-        rebuild(monitor, self._analytics, watched, alerts.past())
+        monitor = rebuilt(lambda: WardMonitor(packs=packs), self._analytics, watched, alerts.past())
         if scores is not None:
             scored = {s: (facts[s].topic_id, at[s]) for s in SCORED_STREAMS if s in at}
             rebuild_scores(scores, self._analytics, scored, alerts.past())

@@ -11,7 +11,7 @@ the position too, and what is found again belongs to the episode that is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipelines.clinical import glucose, shock_trend
 from pipelines.clinical.cases import KEPT as CASES_KEPT
-from pipelines.clinical.monitor import LABS, MEDICATION, VITALS, WEARABLES, WardMonitor
+from pipelines.clinical.monitor import KNOWN, LABS, MEDICATION, VITALS, WEARABLES, WardMonitor
 from pipelines.clinical.remembered import Remembered
 from pipelines.clinical.results import KEPT as ORDERS_KEPT
 from pipelines.clinical.rulebook import ACROSS_STREAMS, NAMES
@@ -89,10 +89,54 @@ class AlertsBefore:
         return pa.concat_tables(self._past) if self._past else _PAST.empty_table()
 
 
-def rebuild(monitor: WardMonitor, analytics: Analytics, watched: Watched, past: pa.Table) -> None:
-    """Let the monitor become what it was, by one question a table."""
+def rebuilt(empty: Callable[[], WardMonitor], analytics: Analytics, watched: Watched, past: pa.Table) -> WardMonitor:
+    """A monitor that is what it was. `empty`: makes one that knows nothing.
+
+    Of most patients with alerts the last minutes tell how things stand; of those of whom they do not, a second look
+    goes as far back as anything may count. To go that far with everybody would take the longer the busier the house.
+    """
+    monitor, others = empty(), _other_streams(empty(), analytics, watched, past)
+    everybody = set(pc.unique(past["subject_token"]).to_pylist())
+    # Rules over several streams look at results of hours ago, and need the readings of their time.
+    far = everybody & set(pc.unique(others.results["subject_token"].cast(pa.string())).to_pylist())
+    vitals, codes = watched[VITALS], list(INDEX)
+    since = history.positions_since(analytics, *vitals, monitor.glance)
+
+    def readings(far: set[str]) -> pa.Table:
+        near = sorted(everybody - far)
+        rows = history.readings_below(
+            analytics, *vitals, codes, sorted(far), monitor.lookback, FORGET_AFTER, near, since
+        )
+        return rows.append_column(KNOWN, pa.array(_before(rows, since) & ~_is_of(rows, far)))
+
+    unsure = monitor.restore(readings(far), past, others) - far
+    if unsure:
+        monitor = empty()
+        monitor.restore(readings(far | unsure), past, others)
+    return monitor
+
+
+def _before(rows: pa.Table, since: Mapping[int, int]) -> np.ndarray:
+    """bool[n]: which rows lie below the positions."""
+    partitions = rows["kafka_partition"].to_numpy().astype(np.int64)
+    return rows["kafka_offset"].to_numpy() < _by_partition(since, partitions)[partitions]
+
+
+def _is_of(rows: pa.Table, subjects: Collection[str]) -> np.ndarray:
+    """bool[n]: which rows are of these subjects."""
+    return pc.is_in(rows["subject_token"].cast(pa.string()), pa.array(sorted(subjects), pa.string())).to_numpy()
+
+
+def _by_partition(at: Mapping[int, int], partitions: np.ndarray) -> np.ndarray:
+    """The positions, at the places of their partitions; 0 for others."""
+    floors = np.zeros(max(*at, 0, int(partitions.max(initial=0))) + 1, np.int64)
+    floors[list(at)] = list(at.values())
+    return floors
+
+
+def _other_streams(monitor: WardMonitor, analytics: Analytics, watched: Watched, past: pa.Table) -> Remembered:
+    """What is remembered of the other streams, by one question a table."""
     alerted = pc.unique(past["subject_token"]).to_pylist()
-    readings = history.readings_below(analytics, *watched[VITALS], list(INDEX), alerted, monitor.lookback, FORGET_AFTER)
     others = {}
     if LABS in watched:
         codes = [analyte.code for analyte in ANALYTES]
@@ -107,7 +151,7 @@ def rebuild(monitor: WardMonitor, analytics: Analytics, watched: Watched, past: 
         others["medication"] = history.medication_below(analytics, *watched[MEDICATION], list(VASOPRESSORS))
     windows = (shock_trend.WINDOW_MS, shock_trend.KEPT)
     others["windows"] = history.windows_below(analytics, *watched[VITALS], HEART_RATE, MAP, *windows)
-    monitor.restore(readings, past, Remembered(**others))
+    return Remembered(**others)
 
 
 def _past(rows: pa.Table) -> pa.Table:
@@ -128,7 +172,5 @@ def _of(rows: pa.Table, topic_id: str, at: dict[int, int]) -> pa.Table:
 def _parted(rows: pa.Table, at: dict[int, int]) -> tuple[pa.Table, pa.Table]:
     """The rows whose triggering row lies below `at`, and the others."""
     partitions = rows["source_partition"].to_numpy().astype(np.int64)
-    floors = np.zeros(max([*at, 0, *partitions.tolist()]) + 1, np.int64)
-    floors[list(at)] = list(at.values())
-    below = rows["source_offset"].to_numpy() < floors[partitions]
+    below = rows["source_offset"].to_numpy() < _by_partition(at, partitions)[partitions]
     return rows.filter(pa.array(below)), rows.filter(pa.array(~below))

@@ -33,7 +33,7 @@ _NO_IDENTITIES = pa.schema(
 def identities_below(
     analytics: Analytics, table: str, key: str, topic_id: str, starts: Mapping[int, int], most: int
 ) -> pa.Table:
-    """The last `most` events of a table below `starts`: event_id, kafka_partition, kafka_offset, kafka_time, in order.
+    """The last `most` events of a table below `starts`: event_id, kafka_partition, kafka_offset, kafka_time, unsorted.
 
     Bounded by offsets, of which the data files keep ranges: files that hold older positions only are not opened.
     """
@@ -43,9 +43,25 @@ def identities_below(
     where = _between(starts, {p: max(0, offset - each) for p, offset in starts.items()})
     return analytics.query(
         f"SELECT {key} AS event_id, kafka_partition, kafka_offset, kafka_time FROM {table} "
-        f"WHERE topic_id = $topic_id AND ({where}) ORDER BY kafka_partition, kafka_offset",
+        f"WHERE topic_id = $topic_id AND ({where})",
         parameters={"topic_id": topic_id},
     ).table
+
+
+def positions_since(analytics: Analytics, topic_id: str, starts: Mapping[int, int], back: timedelta) -> dict[int, int]:
+    """partition -> the first position of `vitals` below `starts` that was appended no longer than `back` before the
+    newest of all; the start itself of a partition without such."""
+    where = f"topic_id = $topic_id AND ({_between(starts)})"
+    given = {"topic_id": topic_id}
+    newest = analytics.query(f"SELECT max(kafka_time) AS newest FROM vitals WHERE {where}", parameters=given).table
+    if not newest["newest"][0].is_valid:
+        return dict(starts)
+    found = analytics.query(
+        f"SELECT kafka_partition, min(kafka_offset) AS first FROM vitals WHERE {where} AND kafka_time >= $since "
+        "GROUP BY ALL",
+        parameters=given | {"since": newest["newest"][0].as_py() - back},
+    ).table
+    return {**starts, **dict(zip(found["kafka_partition"].to_pylist(), found["first"].to_pylist(), strict=True))}
 
 
 def readings_below(
@@ -56,15 +72,19 @@ def readings_below(
     alerted: Sequence[str],
     lookback: timedelta,
     silence: timedelta,
+    glanced: Sequence[str] = (),
+    since: Mapping[int, int] | None = None,
 ) -> pa.Table:
     """What the rules must remember of each patient: unflagged readings of `codes` below `starts`, each partition's in
     order of position.
 
-    Of the patients in `alerted` (subject tokens) all readings from `lookback` before their newest one; of the others
-    the newest of each code; new and old by effective time. Patients whose newest reading is more than `silence` older
-    than the newest of all are left out: a rule that meets such a patient again starts anew. Asked for by aggregates and
-    joins: windows over all of it would not fit the session's memory.
+    Of the patients in `alerted` (subject tokens) all readings from `lookback` before their newest one; of those in
+    `glanced` all from `since` (partition -> offset) on, and the newest of each code before; of the others the newest
+    of each code; new and old by effective time. Patients whose newest reading is more than `silence` older than the
+    newest of all are left out: a rule that meets such a patient again starts anew. Asked for by aggregates and joins:
+    windows over all of it would not fit the session's memory.
     """
+    since = since or starts
     newest = analytics.query(
         f"SELECT max({_EFFECTIVE}) AS newest FROM vitals WHERE topic_id = $topic_id AND ({_between(starts)})",
         parameters={"topic_id": topic_id},
@@ -72,13 +92,22 @@ def readings_below(
     oldest = newest.as_py() - silence - lookback if newest.is_valid else None
     where = _READINGS.format(place=f"({_between(starts)})")
     given = {"topic_id": topic_id, "codes": list(codes), "oldest": oldest}
-    rows = analytics.query(_NEWEST_OF_EACH_CODE.format(where=where), parameters=given, repeating=_REPEATING).table
+    each_code = _NEWEST_OF_EACH_CODE.format(where=where, before=_between(since))
+    parts = [analytics.query(each_code, parameters=given, repeating=_REPEATING).table]
+    if glanced:
+        recent = _READINGS.format(place=f"({_between(starts, since)})")
+        some = given | {"some": list(glanced)}
+        parts.append(analytics.query(_ALL_OF_SOME.format(where=recent), parameters=some, repeating=_REPEATING).table)
     if alerted:
-        given |= {"alerted": list(alerted), "lookback": lookback.total_seconds()}
-        recent = analytics.query(_ALL_OF_THE_ALERTED.format(where=where), parameters=given, repeating=_REPEATING).table
-        # Some are in both answers. The first has a row a patient and code, the second may have millions.
-        twice = pc.is_in(pa.array(_positions(recent)), pa.array(_positions(rows)))
-        rows = pa.concat_tables([rows, recent.filter(pc.invert(twice))])
+        whole = given | {"alerted": list(alerted), "lookback": lookback.total_seconds()}
+        parts.append(
+            analytics.query(_ALL_OF_THE_ALERTED.format(where=where), parameters=whole, repeating=_REPEATING).table
+        )
+    rows = parts[0]
+    for part in parts[1:]:
+        # Some are in several answers. The first has a row or two a patient and code, the others may have millions.
+        twice = pc.is_in(pa.array(_positions(part)), pa.array(_positions(rows)))
+        rows = pa.concat_tables([rows, part.filter(pc.invert(twice))])
     return rows.unify_dictionaries().take(np.argsort(_positions(rows), kind="stable"))
 
 
@@ -101,9 +130,15 @@ _READINGS = (
 # Rules compare times by the millisecond; of those that are equal the last position counts, so all of them are taken.
 _NEWEST_OF_EACH_CODE = f"""
 WITH readings AS (SELECT *, date_trunc('millisecond', {_EFFECTIVE}) AS effective FROM vitals WHERE {{where}}),
-     newest AS (SELECT subject_token, code, max(effective) AS at FROM readings GROUP BY ALL)
+     newest AS (
+         SELECT subject_token, code, max(effective) AS at, max(effective) FILTER ({{before}}) AS before
+         FROM readings GROUP BY ALL
+     )
 SELECT {_COLUMNS} FROM readings v JOIN newest n
-    ON v.subject_token = n.subject_token AND v.code = n.code AND v.effective = n.at
+    ON v.subject_token = n.subject_token AND v.code = n.code AND (v.effective = n.at OR v.effective = n.before)
+"""
+_ALL_OF_SOME = f"""
+SELECT {_COLUMNS} FROM vitals v SEMI JOIN (SELECT unnest($some) AS subject_token) USING (subject_token) WHERE {{where}}
 """
 _ALL_OF_THE_ALERTED = f"""
 WITH readings AS (SELECT *, {_EFFECTIVE} AS effective FROM vitals WHERE {{where}}),

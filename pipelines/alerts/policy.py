@@ -156,22 +156,28 @@ class Episodes:
                 self._last_sent[alert.pair] = max(sent, self._last_sent.get(alert.pair, sent))
         self._watch(np.fromiter(self._open, np.int64, len(self._open)))
 
-    def follow(self, batches: Iterable[Findings]) -> None:
-        """Carry recalled episodes on through the findings of the lookback, deciding nothing.
+    def follow(self, batches: Iterable[Findings]) -> set[int]:
+        """Carry recalled episodes on through the findings of the lookback, deciding nothing. The pairs of which these
+        tell nothing for sure: what was found before them may have ended the episode, or carried it on.
 
         At the newest alert of a pair its episode was open. So it was at every alerting finding since, whatever clear
         ones came between: had it ended, that finding would have opened another, and its alert would be the newest.
+        So whoever has an alerting finding is sure from there on; and so is who was clear for `rearm`, since nothing
+        before can undo that.
         """
-        recalled = dict(self._open)
+        recalled, sure = dict(self._open), set[int]()
         for batch in batches:
             findings = self._relevant(batch)
             for run in _runs(findings, self._lapse_ms):
                 if not run.level:
-                    self._quiet(run)
+                    if self._quiet(run):
+                        sure.add(run.pair)
                 elif run.pair in recalled:
                     episode = self._open[run.pair] = recalled[run.pair]
                     episode.last_alerting_ms, episode.clear_since_ms = run.last_ms, None
+                    sure.add(run.pair)
             self._watch(np.unique(findings.pair))
+        return recalled.keys() - sure
 
     def open_pairs(self) -> list[int]:
         """Pairs with an episode open."""
@@ -240,16 +246,18 @@ class Episodes:
         cooling = findings.clock_ms[within] - sent_ms < self._cool_down_ms if run.level <= sent_level else never
         return expired, cooling
 
-    def _quiet(self, run: _Run) -> None:
+    def _quiet(self, run: _Run) -> bool:
+        """Carry an episode on through a run that does not alert; whether it ended by having been clear for long."""
         episode = self._open.get(run.pair)
         if episode is None or run.last_ms < episode.last_alerting_ms:
-            return
+            return False
         since_ms = run.first_ms if episode.clear_since_ms is None else episode.clear_since_ms
         episode.clear_since_ms = since_ms if run.clear else None
         cleared = run.clear and run.last_ms - since_ms >= self._rearm_ms
         lapsed = run.last_ms - episode.last_alerting_ms > self._lapse_ms
         if cleared or lapsed:
             del self._open[run.pair]
+        return cleared
 
     def _watch(self, pairs: np.ndarray) -> None:
         if len(pairs):

@@ -45,3 +45,8 @@ class Found:
     clear: np.ndarray
     clock_ms: np.ndarray
     tell: Callable[[int, int], Account]
+
+    def take(self, nth: np.ndarray) -> Found:
+        """These of the findings."""
+        chosen = (self.rule, self.row, self.slot, self.level, self.clear, self.clock_ms)
+        return Found(*(column[nth] for column in chosen), lambda at, level: self.tell(int(nth[at]), level))

@@ -54,6 +54,10 @@ class Monitor(Protocol):
         ...
 
 
+KNOWN = "is_known"
+"""bool column of rows that a restart remembers: a value to go on from, and nothing is found by it."""
+
+
 class WardMonitor:
     """Every rule over every patient of the partitions of a shard."""
 
@@ -77,6 +81,11 @@ class WardMonitor:
     def lookback(self) -> timedelta:
         """How far before a subject's newest scorable reading `restore` has to see."""
         return LONGEST_CARRY_FORWARD + self.policy.lapse
+
+    @property
+    def glance(self) -> timedelta:
+        """How far it has to see of most: in so long who is well again has been clear for `rearm`."""
+        return self.policy.rearm * 1.3
 
     # --- rows in, alerts out
 
@@ -274,11 +283,14 @@ class WardMonitor:
 
     # --- after a restart
 
-    def restore(self, rows: pa.Table, past: pa.Table, others: Remembered | None = None) -> None:
+    def restore(self, rows: pa.Table, past: pa.Table, others: Remembered | None = None) -> set[str]:
         """Become, from an empty monitor, what one that never stopped would be; no alert comes of it.
 
         The alerts that follow are exactly those of a monitor that saw everything, if `rows`, `past` and `others` hold
-        at least what is named here; more does no harm.
+        at least what is named here; more does no harm. Of most subjects fewer rows are enough: those from any position
+        on, and before it the newest scorable row of each code, which says by `KNOWN` that nothing is found by it (what
+        was found then is not to be told by one row a code). It returns of whom that may not have been enough; then an
+        empty monitor has to be given all that is named here of them, and of those what it returns counts for nothing.
 
         Args:
             rows: rows of `vitals` below the position to go on from, columns as for `observe` (`patient_id`, `ward` and
@@ -299,9 +311,10 @@ class WardMonitor:
             self._absences.recall(*absence)
         self._episodes.recall(each.past for each in known.standing)
         self._state.restore(others)
-        self._episodes.follow(self._again(rows, others))
+        unsure = self._episodes.follow(self._again(rows, others))
         for case in cases(known.standing):  # behind what is gone through again: that takes nothing back
             self._cases.add(case)
+        return {self._state.patients.tokens[slot_and_rule(pair)[0]] for pair in unsure}
 
     def _again(self, rows: pa.Table, others: Remembered) -> Iterator[Findings]:
         """The findings of what is remembered, in the order of appending where rules look at several streams."""
@@ -311,7 +324,7 @@ class WardMonitor:
                 sliced = part.slice(start, _REPLAY_ROWS)
                 book = self._books[self._packs.at(int(milliseconds(sliced["kafka_time"]).max()))]
                 for found in self._state.find_again(sliced, stream, book):
-                    chosen = self._relevant(sliced, found, stream, book)
+                    chosen = self._relevant(sliced, _found_by(sliced, found), stream, book)
                     if chosen is not None:
                         yield chosen[0]
 
@@ -323,6 +336,13 @@ class WardMonitor:
         slots = {slot for slot, rule in known if rule in ACROSS_STREAMS}
         mine = np.isin(self._state.patients.slots_in(results_rows), list(slots))
         return np.unique(milliseconds(results_rows["kafka_time"])[mine])
+
+
+def _found_by(rows: pa.Table, found: list[Found]) -> list[Found]:
+    """Without what was found by rows that are `KNOWN`."""
+    if KNOWN not in rows.column_names or not (known := rows[KNOWN].to_numpy()).any():
+        return found
+    return [made.take(np.flatnonzero(~known[made.row])) for made in found]
 
 
 def _wards(rows: pa.Table, stream: str) -> np.ndarray | None:

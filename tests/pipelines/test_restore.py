@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.clinical.monitor import WardMonitor
 from pipelines.clinical.signals import INDEX
-from pipelines.rules_before import FORGET_AFTER
+from pipelines.rules_before import FORGET_AFTER, rebuilt
 from pipelines.state import ProcessState
+from tests.pipelines.clinical.streams import past as as_told
 from tests.pipelines.clinical.test_monitor import least_past
 from tests.pipelines.clinical.wards import as_past, eventful, reading, table
 from tests.warehouse.fenced import new_table
@@ -83,6 +84,8 @@ def test_at_any_position_the_lake_gives_back_the_state_of_never_having_stopped(s
             expected = going.observe(rest)
             assert restored.observe(rest) == expected, stop
             told += len(expected)
+            at_a_glance = rebuilt(WardMonitor, session, {"device.vitals": (TOPIC, {0: stop})}, as_told(past))
+            assert at_a_glance.observe(rest) == expected, stop
     assert told, "a ward without alerts shows nothing"
 
 

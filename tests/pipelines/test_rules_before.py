@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from pipelines.clinical.monitor import WardMonitor
-from pipelines.rules_before import rebuild
+from pipelines.rules_before import rebuilt
 from tests.pipelines.clinical.streams import OWN_TABLE, hospital, past, rows_of
 from tests.pipelines.clinical.test_streams import observed
 from tests.warehouse.fenced import new_table
@@ -38,10 +38,10 @@ def test_at_any_position_the_lake_gives_back_the_state_of_every_stream(settings)
     after = 0
     with Analytics(settings) as session:
         for stop in (150, 400, 550):
-            going, restored = WardMonitor(), WardMonitor()
+            going = WardMonitor()
             before = observed(told[:stop], going)
             at = {s: (s, {0: sum(of == s for of, _ in told[:stop])}) for s in OWN_TABLE}
-            rebuild(restored, session, at, past(before))
+            restored = rebuilt(WardMonitor, session, at, past(before))
             expected = observed(told[stop:], going)
             assert observed(told[stop:], restored) == expected, stop
             after += len(expected)

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.clinical.monitor import WardMonitor
+from pipelines.clinical.monitor import KNOWN, WardMonitor
 from tests.examples import tried
 from tests.pipelines.clinical import wards
 from tests.pipelines.clinical.reference import NAMES, alerts_of, counts_from, number_of
@@ -107,6 +108,68 @@ def test_a_restored_monitor_goes_on_as_if_it_had_never_stopped(seed, stop, whole
     restored.restore(table(rows).drop_columns(["patient_id", "ward", "received_at"]), as_past(past))
     rest = table(readings[stop:])
     assert restored.observe(rest) == going.observe(rest)
+
+
+def glance(readings, alerted, since, far):
+    """What is enough of most: from `since` on all of those with alerts but for `far`, of each the newest of each code
+    before; of `far` all."""
+    newest = {id(r) for r in least_restore(readings[:since], [], timedelta(0))}
+    newest |= {id(r) for r in least_restore(readings, [], timedelta(0))}
+    chosen = [
+        (at, r) for at, r in enumerate(readings)
+        if r["token"] in far or id(r) in newest or (at >= since and r["token"] in alerted)
+    ]  # fmt: skip
+    known = [at < since and r["token"] not in far for at, r in chosen]
+    return table([r for _, r in chosen]).append_column(KNOWN, pa.array(known, pa.bool_()))
+
+
+@tried(60)
+@given(seed=SEEDS, stop=st.integers(1, 600), share=st.floats(0, 1))
+def test_a_glance_at_the_last_rows_is_enough_of_most_and_says_of_whom_not(seed, stop, share):
+    readings, since = eventful(seed), round(share * stop)
+    going = WardMonitor()
+    before = going.observe(table(readings[:stop]))
+    past, alerted = as_past(least_past(before)), {alert.subject_token for alert in before}
+    restored = WardMonitor()
+    unsure = restored.restore(glance(readings[:stop], alerted, since, set()), past)
+    assert unsure <= alerted
+    if unsure:
+        restored = WardMonitor()
+        restored.restore(glance(readings[:stop], alerted, since, unsure), past)
+    rest = table(readings[stop:])
+    assert restored.observe(rest) == going.observe(rest)
+
+
+def test_values_of_before_a_glance_end_no_episode_though_without_the_last_they_look_well():
+    """NEWS2 goes on by oxygen, which is given since the patient is awake, after forty minutes of not being so. One row
+    a code of before says: well for long, then awake, then oxygen."""
+    whole = [("9279-1", 16.0), ("59408-5", 94.0), ("8480-6", 120.0), ("8310-5", 38.5), ("8867-4", 80.0)]
+    told = [(n / 10, code, value) for n, (code, value) in enumerate(whole)] + [(25.5, "8867-4", 80.0)]
+    told += [(minute, "80288-4", "V" if minute < 40 else "A") for minute in (*range(1, 41), *range(46, 58))]
+    told += [(41.5, "3151-8", 4.0)]
+    readings = [reading("t0", code, value, at, n) for n, (at, code, value) in enumerate(sorted(told))]
+    since = next(n for n, r in enumerate(readings) if r["event"] > BASE + 45 * MINUTE)
+    going, restored = WardMonitor(), WardMonitor()
+    before = going.observe(table(readings))
+    assert restored.restore(glance(readings, {"t0"}, since, set()), as_past(before)) == {"t0"}
+    restored = WardMonitor()
+    restored.restore(glance(readings, {"t0"}, since, {"t0"}), as_past(before))
+    onward = table([reading("t0", "80288-4", "V", 58, 9000)])
+    told = going.observe(onward)
+    assert [alert.episode_start_ms for alert in told if alert.rule == "news2"] == [BASE + MINUTE]
+    assert restored.observe(onward) == told
+
+
+def test_of_some_a_glance_is_enough_and_of_some_it_is_not():
+    sure = unsure = 0
+    for seed in range(12):
+        readings = eventful(seed)
+        before = WardMonitor().observe(table(readings[:400]))
+        alerted = {alert.subject_token for alert in before}
+        found = WardMonitor().restore(glance(readings[:400], alerted, 250, set()), as_past(least_past(before)))
+        sure, unsure = sure + len(alerted - found), unsure + len(found)
+    assert sure > 3
+    assert unsure > 3
 
 
 def test_the_replay_of_a_restore_may_be_longer_than_one_slice(monkeypatch):
