@@ -1,15 +1,17 @@
 """Erasure as Dagster runs it: a partition a request, a page, a sensor that asks for runs, a check of what is left out.
 
-Holds: when a request's turn comes, and what a run shows: states, counts and stores, never whom.
+Holds: when a request's turn comes, and what a run shows: states, counts and stores, never whom. Requests that can go on
+at once go on in one run, whatever their number: each table is rewritten once for all of them.
 Does not hold: erasure (`warehouse/erasure`) and its stores of the floor above (`infra/erasure`): a run calls the
 command `wardstream erase`, so that who presses a button and who types do the same.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotations of what it decorates.
+import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ KEY = dg.AssetKey(["erasure", "request"])
 PAGE = dg.AssetKey(["erasure", "page"])
 REQUESTS = dg.DynamicPartitionsDefinition(name="erasure_requests")
 INTERVAL_SECONDS = 60
+RESTRICTED = "restricted"
 LONGEST_SECONDS = 6 * 3600
 DONE, REFUSED, UNAVAILABLE, WAITING = 0, 1, 2, 3
 ENDS = ("certified", "refused", "received")
@@ -29,6 +32,12 @@ ENDS = ("certified", "refused", "received")
 
 Command = Callable[..., tuple[int, dict[str, Any]]]
 """Arguments of `wardstream erase` -> exit code and what it said as JSON."""
+
+
+class Together(dg.Config):
+    """Names of requests that a run leads beside that of its partition; each becomes materialized too."""
+
+    beside: list[str] = []  # noqa: RUF012 a field of Dagster's, which copies it
 
 
 class ErasureError(RuntimeError):
@@ -62,10 +71,13 @@ def erasure_asset(ask: Command = command) -> dg.AssetsDefinition:
         partitions_def=REQUESTS,
         description="A request for erasure, from verification to the certificate. To be run again after any failure.",
     )
-    def request(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        _, said = ask("run", context.partition_key)
-        (found,) = said["requests"]
-        return dg.MaterializeResult(metadata={**_shown(found), "page": dg.MetadataValue.path(said["page"])})
+    def request(context: dg.AssetExecutionContext, config: Together) -> dg.MaterializeResult:
+        _, said = ask("run", context.partition_key, *config.beside)
+        page = dg.MetadataValue.path(said["page"])
+        found = {each["request"]: {**_shown(each), "page": page} for each in said["requests"]}
+        for name in config.beside:
+            context.log_event(dg.AssetMaterialization(KEY, partition=name, metadata=found[name]))
+        return dg.MaterializeResult(metadata=found[context.partition_key])
 
     return request
 
@@ -123,17 +135,28 @@ def erasure_sensor(ask: Command = command) -> dg.SensorDefinition:
         known = set(context.instance.get_dynamic_partitions(REQUESTS.name or ""))
         fresh = [each["request"] for each in open_ if each["request"] not in known]
         return dg.SensorResult(
-            run_requests=[*(_run_of(each) for each in open_), _page_run()],
+            run_requests=[*_runs_of(open_), _page_run()],
             dynamic_partitions_requests=[REQUESTS.build_add_request(fresh)] if fresh else [],
         )
 
     return due
 
 
-def _run_of(each: dict[str, Any]) -> dg.RunRequest:
-    """A state is asked for once an hour: what keeps a request back may be over by then."""
-    key = f"{each['request']}@{each['state']}@{datetime.now(UTC):%Y%m%d%H}"
-    return dg.RunRequest(run_key=key, partition_key=each["request"], asset_selection=[KEY])
+def _runs_of(open_: list[dict[str, Any]]) -> Iterator[dg.RunRequest]:
+    """One run for all that can go on, and one for all that are kept back. The same are asked for once an hour: what
+    keeps them back may be over by then."""
+    for kept in (False, True):
+        group = [each for each in open_ if (each["state"] == RESTRICTED) == kept]
+        if not group:
+            continue
+        stands = json.dumps(sorted((each["request"], each["state"]) for each in group)).encode()
+        first, *others = (each["request"] for each in group)
+        yield dg.RunRequest(
+            run_key=f"{hashlib.sha256(stands).hexdigest()[:16]}@{datetime.now(UTC):%Y%m%d%H}",
+            partition_key=first,
+            asset_selection=[KEY],
+            run_config=dg.RunConfig(ops={KEY.to_python_identifier(): Together(beside=others)}),
+        )
 
 
 def _page_run() -> dg.RunRequest:
@@ -147,5 +170,5 @@ def _shown(found: dict[str, Any]) -> dict[str, dg.MetadataValue]:
         "scope": dg.MetadataValue.text(found["scope"]),
         "requested_at": dg.MetadataValue.text(found["requested_at"]),
         "due_in_days": dg.MetadataValue.int(found["due_in_days"]),
-        "why": dg.MetadataValue.text(found["reason"] if found["state"] == "restricted" else ""),
+        "why": dg.MetadataValue.text(found["reason"] if found["state"] == RESTRICTED else ""),
     }

@@ -33,7 +33,8 @@ class Asked:
             uncovered = [] if self.complete else [{"place": "table:new", "why": "column subject_token"}]
             return 0, {"complete": self.complete, "covered": [{}], "uncovered": uncovered}
         if arguments[0] == "run":
-            return 0, {"requests": [request(arguments[1], "certified")], "page": "/home/erasure/index.html"}
+            led = [request(name, "certified") for name in arguments[1:]]
+            return 0, {"requests": led, "page": "/home/erasure/index.html"}
         if arguments[0] == "page":
             return 0, {"page": "/home/erasure/index.html"}
         return 0, {"requests": self.requests}
@@ -45,19 +46,40 @@ def evaluated(asked: Asked, instance: dg.DagsterInstance) -> Any:
     return erasure_sensor(asked)(context)
 
 
-def test_each_request_that_can_go_on_gets_a_run_of_a_partition_of_its_own() -> None:
+def test_requests_that_can_go_on_get_one_run_and_those_kept_back_another_once_an_hour() -> None:
     asked = Asked(request("e-1", "verified"), request("e-2", "received"), request("e-3", "certified"))
-    asked.requests.append(request("e-4", "restricted"))
+    asked.requests += [request("e-4", "restricted"), request("e-5", "shredded")]
     with dg.DagsterInstance.ephemeral() as instance:
         result = evaluated(asked, instance)
         assert [each.partition_key for each in result.run_requests] == ["e-1", "e-4", None]
         assert [each.asset_selection for each in result.run_requests] == [[KEY], [KEY], [PAGE]]
-        assert result.dynamic_partitions_requests[0].partition_keys == ["e-1", "e-4"]
-        instance.add_dynamic_partitions(REQUESTS.name or "", ["e-1", "e-4"])
+        beside = [each.run_config["ops"]["erasure__request"]["config"]["beside"] for each in result.run_requests[:2]]
+        assert beside == [["e-5"], []]
+        assert result.dynamic_partitions_requests[0].partition_keys == ["e-1", "e-4", "e-5"]
+        instance.add_dynamic_partitions(REQUESTS.name or "", ["e-1", "e-4", "e-5"])
         again = evaluated(asked, instance)
         assert not again.dynamic_partitions_requests
         assert [each.run_key for each in again.run_requests] == [each.run_key for each in result.run_requests]
+        asked.requests[0]["state"] = "deleted"
+        later = evaluated(asked, instance)
+        assert later.run_requests[0].run_key != again.run_requests[0].run_key
+        assert later.run_requests[1].run_key == again.run_requests[1].run_key
     assert asked.calls[0] == ("status", "--intake")
+
+
+def test_a_thousand_requests_are_one_run_in_which_each_becomes_a_partition_of_its_own() -> None:
+    names = [f"e-{n}" for n in range(1_000)]
+    asked = Asked(*(request(name, "verified") for name in names))
+    with dg.DagsterInstance.ephemeral() as instance:
+        run, page = evaluated(asked, instance).run_requests
+        assert page.asset_selection == [PAGE]
+        instance.add_dynamic_partitions(REQUESTS.name or "", names)
+        result = dg.materialize(
+            [erasure_asset(asked)], instance=instance, partition_key=run.partition_key, run_config=run.run_config
+        )
+        assert set(instance.get_materialized_partitions(KEY)) == set(names)
+    assert result.success
+    assert asked.calls[-1] == ("run", *names)
 
 
 def test_a_run_leads_its_request_and_shows_states_and_no_more() -> None:
