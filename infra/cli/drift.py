@@ -16,6 +16,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from infra.cli.caller import caller
 from infra.cli.reach import unreachable
 from infra.cli.sepsis import DONE, INTERRUPTED, REFUSED, NotDoneError, outcome, progress_since, tell
 
@@ -75,7 +76,6 @@ def of_lake(
 def _looked(
     settings: Settings, day: date, days: int | None, as_of: datetime | None, dry_run: bool, now: datetime
 ) -> tuple[Looked, str]:
-    import getpass
 
     from assets.quality_pages import write_page
     from pipelines.drift_look import WINDOW_DAYS, DriftWatch
@@ -86,7 +86,7 @@ def _looked(
     # What was known earlier is an answer to a question, not the day's look.
     keep = not dry_run and as_of is None
     with opened_lake(settings) as catalog:
-        watch = DriftWatch(settings, load_contracts(own=settings.contracts), catalog, f"drift@{getpass.getuser()}")
+        watch = DriftWatch(settings, load_contracts(own=settings.contracts), catalog, f"drift@{caller()}")
         looked = watch.look(day, now, days=days or WINDOW_DAYS, as_of=as_of, keep=keep)
         if not keep:
             return looked, ""

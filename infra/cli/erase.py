@@ -14,7 +14,6 @@ or it cannot be told from here, 3 something has to be waited for: run it again, 
 from __future__ import annotations
 
 import base64
-import getpass
 import json
 import secrets
 import sqlite3
@@ -24,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
+from infra.cli.caller import caller
 from infra.cli.reach import LAKE, LAKE_AND_BROKER, unreachable
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def request(
         if token is None:
             return _tell("nobody is known under this identifier any more: an erasure was done before", REFUSED)
         _on_record(settings, "erase.request", why, request=name)
-        asked = Asked(name, token, scope, why, erasure.clock(), getpass.getuser())
-        erasure.book.receive([erasure.book.new(asked, getpass.getuser(), erasure.clock())])
+        asked = Asked(name, token, scope, why, erasure.clock(), caller())
+        erasure.book.receive([erasure.book.new(asked, caller(), erasure.clock())])
         if verified:
             _say(f"{name}: received")
         found = erasure.verify(name, why) if verified else erasure.book.get(name)
@@ -371,7 +371,7 @@ def _tell(line: str, code: int) -> int:
 def _on_record(settings: Settings, what: str, why: str, **more: str) -> None:
     from warehouse.audit import FILE, record
 
-    entry = {"who": getpass.getuser(), "what": what, **more, "why": why}
+    entry = {"who": caller(), "what": what, **more, "why": why}
     record(settings.home / FILE, datetime.now(UTC), entry)
 
 

@@ -9,7 +9,6 @@ Exit codes: 0 done, 1 refused, 2 the catalog or the store does not answer, 130 C
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
+from infra.cli.caller import caller
 from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def on_record(
         if not says_whose:
             people = people | _everybody(analytics, columns)
         act = Act(
-            export_id=f"x-{now:%Y%m%d}-{secrets.token_hex(4)}", act=MADE, at=now, acted_by=getpass.getuser(),
-            recipient=recipient or getpass.getuser(), purpose=purpose or "", host=socket.gethostname(),
+            export_id=f"x-{now:%Y%m%d}-{secrets.token_hex(4)}", act=MADE, at=now, acted_by=caller(),
+            recipient=recipient or caller(), purpose=purpose or "", host=socket.gethostname(),
             path=str(file.absolute()), sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content),
             rows=answer.table.num_rows, snapshots=answer.snapshots,
             people=b"".join(sorted(map(ledger.mark, people))), named=says_whose,
         )  # fmt: skip
         with opened_lake(settings) as catalog:
-            Exports(catalog, settings.namespace, contracts, f"exports@{getpass.getuser()}").tell([act])
+            Exports(catalog, settings.namespace, contracts, f"exports@{caller()}").tell([act])
         yield _noted(act.export_id, says_whose, columns)
 
 
@@ -146,7 +146,7 @@ def confirm(settings: Settings, export: str, reason: str, *, as_json: bool = Fal
             raise ExportError(f"no file {export}; `wardstream exports list` shows them")
         if len(reason.strip()) < 8:
             raise ExportError("say in 8 letters or more how it is known; name nobody")
-        now, who = datetime.now(UTC), getpass.getuser()
+        now, who = datetime.now(UTC), caller()
         record(settings.home / FILE, now, {"who": who, "what": "exports.confirm", "export": export, "why": reason})
         if not found.is_over():
             register.tell([Act(export, CONFIRMED, now, who, reason=reason.strip())])
@@ -200,7 +200,7 @@ def _outcome(settings: Settings, act: Callable[[Exports], None]) -> int:
     try:
         with opened_lake(settings) as catalog:
             contracts = load_contracts(own=settings.contracts)
-            act(Exports(catalog, settings.namespace, contracts, f"exports@{getpass.getuser()}"))
+            act(Exports(catalog, settings.namespace, contracts, f"exports@{caller()}"))
     except (ExportError, AuditError, TableMismatchError) as error:
         return _tell(str(error), REFUSED)
     except LakeUnreachableError as error:

@@ -15,7 +15,6 @@ Exit codes: 0 done, 1 refused, 2 the catalog or the store does not answer, 130 C
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import time
@@ -24,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
+from infra.cli.caller import caller
 from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _outcome(settings: Settings, act: Callable[[Registry], None]) -> int:
     from warehouse.models.registry import Registry
 
     def asked(catalog: Any) -> None:
-        act(Registry(settings, load_contracts(own=settings.contracts), catalog, f"models@{getpass.getuser()}"))
+        act(Registry(settings, load_contracts(own=settings.contracts), catalog, f"models@{caller()}"))
 
     return _on_lake(settings, asked)
 
@@ -197,7 +197,7 @@ def _register(registry: Registry, folder: Path, as_json: bool) -> None:
     from pipelines.model_source import files_in, row_of
 
     model, files = model_files.read(folder), files_in(folder)
-    row = row_of(model, files, snapshots={}, learnt_from="", at=datetime.now(UTC), who=getpass.getuser())
+    row = row_of(model, files, snapshots={}, learnt_from="", at=datetime.now(UTC), who=caller())
     new = registry.register(row, files)
     profile = _keep_profile(registry, folder, model.version, row.registered_at)
     _print({"version": model.version, "new": new, "stays": row.learnt_stays, "source": row.source} | profile, as_json)
@@ -304,7 +304,7 @@ def _recalibrate(settings: Settings, catalog: Any, reason: str, dry_run: bool, a
 
     if len(reason.strip()) < LEAST_REASON:
         raise ModelsError(f"a decision needs a reason of {LEAST_REASON} letters or more; it names no patient")
-    work = Retraining(settings, load_contracts(own=settings.contracts), catalog, f"models@{getpass.getuser()}")
+    work = Retraining(settings, load_contracts(own=settings.contracts), catalog, f"models@{caller()}")
     try:
         done = work.recalibrate(reason.strip(), datetime.now(UTC), dry_run=dry_run)
     except TooFewOutcomesError as error:
@@ -386,7 +386,7 @@ def _rollback(registry: Registry, version: str | None, reason: str, dry_run: boo
 
 def _decide(registry: Registry, version: str, role: str, reason: str, evidence: dict[str, Any]) -> None:
     """Dated now, whatever was judged before and however long that took."""
-    registry.give(SEPSIS, version, role, reason, evidence, getpass.getuser(), datetime.now(UTC))
+    registry.give(SEPSIS, version, role, reason, evidence, caller(), datetime.now(UTC))
 
 
 def _report(

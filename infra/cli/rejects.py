@@ -10,7 +10,6 @@ vault does not answer, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import time
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
+from infra.cli.caller import caller
 from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _record(settings: Settings, row: Mapping[str, Any], reason: str) -> Path:
     from warehouse.audit import FILE, record
 
     place = {name: row[name] for name in ("stream", "topic_id", "kafka_partition", "kafka_offset")}
-    entry = {"who": getpass.getuser(), "what": "reject.reveal", **place, "why": reason}
+    entry = {"who": caller(), "what": "reject.reveal", **place, "why": reason}
     record(settings.home / FILE, datetime.now(UTC), entry)
     return settings.home / FILE
 

@@ -10,7 +10,6 @@ and behind it a second sending would be a second row. Nothing of a message is pr
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import sending
+from infra.cli.caller import caller
 from infra.cli.rejects import LEAST_REASON, WRONG_USE, NotShownError, named_stream, outcome
 from infra.cli.sending import NotReachableError, NotSentError, Send, Sent
 
@@ -126,7 +126,7 @@ def _record(settings: Settings, what: str, rows: list[dict[str, Any]], why: str)
         places.setdefault((row["stream"], row["topic_id"], row["kafka_partition"]), []).append(row["kafka_offset"])
     for (stream, topic_id, partition), offsets in places.items():
         entry: dict[str, str | int | None] = {
-            "who": getpass.getuser(), "what": what, "stream": stream, "topic_id": topic_id,
+            "who": caller(), "what": what, "stream": stream, "topic_id": topic_id,
             "kafka_partition": partition, "kafka_offsets": ",".join(map(str, offsets)), "why": why,
         }  # fmt: skip
         record(settings.home / FILE, datetime.now(UTC), entry)

@@ -9,7 +9,6 @@ a part does not answer; 130 Ctrl-C.
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from dataclasses import asdict
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from infra.cli.caller import caller
 from infra.cli.reach import LAKE, LAKE_AND_BROKER, unreachable
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def check(
         return _tell(why_not, NOT_CHECKABLE)
     from assets.replay import Request
 
-    request = Request(table, days, getpass.getuser(), reason or WHY, source, swap, dry_run)
+    request = Request(table, days, caller(), reason or WHY, source, swap, dry_run)
     return _outcome(settings, contracts, request, as_json)
 
 

@@ -9,7 +9,6 @@ store or vault do not answer, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import secrets
@@ -20,6 +19,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
+from infra.cli.caller import caller
 from infra.cli.reach import unreachable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def undo(settings: Settings, receipt: str, why: str, *, as_json: bool = False) -
 
     def act(retention: Retention, names: Sequence[str]) -> int:
         _on_record(settings, "retention.undo", why, receipt=receipt)
-        done = retention.undo(receipt, getpass.getuser(), why)
+        done = retention.undo(receipt, caller(), why)
         if as_json:
             print(json.dumps({"receipts": [_receipt(each) for each in done], "hold": f"undo-{receipt}"}))
         else:
@@ -111,7 +111,7 @@ def place_hold(
     def act(retention: Retention, names: Sequence[str]) -> int:
         from warehouse.retention.holds import Hold
 
-        hold = Hold(f"h-{secrets.token_hex(4)}", table, first, last, why, getpass.getuser(), datetime.now(UTC))
+        hold = Hold(f"h-{secrets.token_hex(4)}", table, first, last, why, caller(), datetime.now(UTC))
         _on_record(settings, "retention.hold.place", why, hold=hold.hold)
         late = retention.place(hold)
         if as_json:
@@ -130,7 +130,7 @@ def lift_hold(settings: Settings, name: str, why: str, *, as_json: bool = False)
 
     def act(retention: Retention, names: Sequence[str]) -> int:
         _on_record(settings, "retention.hold.lift", why, hold=name)
-        hold = retention.lift(name, why, getpass.getuser())
+        hold = retention.lift(name, why, caller())
         print(json.dumps({"hold": _hold(hold)}) if as_json else f"lifted: {hold}")
         return DONE
 
@@ -220,7 +220,7 @@ def _with_lake(settings: Settings, table: str | None, act: Callable[[Retention, 
 def _on_record(settings: Settings, what: str, why: str, **about: str) -> None:
     from warehouse.audit import FILE, record
 
-    entry = {"who": getpass.getuser(), "what": what, **about, "why": why}
+    entry = {"who": caller(), "what": what, **about, "why": why}
     record(settings.home / FILE, datetime.now(UTC), entry)
 
 
