@@ -33,8 +33,8 @@ EXCEPTIONS = (
     "the vault's lists of erased people and destroyed keys: HMACs",
     "audit/: who did what and why, with positions",
     "rejects of which no patient could be read: sealed under the key of their day, which goes with the class rejects",
-    "messages whose key names another or nobody and which name the person within: on their topic until its retention; in "
-    "rejects and raw_messages sealed under the key of that other, or of their day",
+    "messages whose key names another or nobody and which name the person within: on their topic until its retention; "
+    "in rejects and raw_messages sealed under the key of that other, or of their day",
     "aggregates over many people (ward_summary, population_by_day): counts in which a person cannot be told",
     "the model that comes with the product: learnt from public data, of nobody here",
 )
