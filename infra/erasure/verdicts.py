@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from infra.verifier.verify import check, keep, object_store
+from infra.verifier.store import remote_store
+from infra.verifier.verify import check, keep
 from warehouse.erasure.run import certificate_file
 from warehouse.settings import Settings
 
@@ -60,7 +61,7 @@ def _verify(settings: Settings, request: str, now: datetime) -> bool:
     store = None
     if settings.warehouse.startswith("s3://"):
         reader = {"key": settings.s3_reader_key, "secret": settings.s3_reader_secret}
-        store = object_store(settings.s3_endpoint, settings.s3_region, reader)
+        store = remote_store(settings.s3_endpoint, settings.s3_region, reader)
     try:
         document = json.loads(certificate_file(settings, request).read_text())
         verdict, searched = check(document, settings.home, store, now)

@@ -1,8 +1,8 @@
 """`python -m infra.verifier CERTIFICATE --home DIR`: whether what a certificate says is so, by the raw stores.
 
-Holds: the signature, what a certificate must tell to be one, the objects that must be gone, the tables' newest
-metadata, topics behind their last instant, the vault's rows, and the search of every file where a person's identifier
-or traces are given.
+Holds: the signature, what a certificate must tell to be one, the objects that must be gone with all their versions, the
+tables' newest metadata and the tables of which it is silent, topics behind their last instant, the vault's rows, and
+the search of every file where a person's identifier or traces are given.
 Does not hold: any import of the product; a bug of the eraser must not be one of the verifier. Nor keys (house.py).
 
 A signature counts by the key that the house is known by: the one given, or the one in the vault of the home. By the key
@@ -29,10 +29,11 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, S3FileSystem
+from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem
 
 from infra.verifier.house import marks_of, public_key_of, tokens_of, vault_of
 from infra.verifier.search import Searched, Trace, read_traces, search
+from infra.verifier.store import Store, remote_store
 
 FORMAT = "wardstream.erasure/1"
 TRUE, FALSE, UNKNOWN, LATER = 0, 1, 2, 3
@@ -41,6 +42,12 @@ STEPS = {"verified", "deleted", "sealed", "expired", "purged", "models", "proven
 STEPS_OF_THE_KEY = {"fenced", "shredded"}
 LIST_OF_THE_ERASED = "ledger"
 """The one store that keeps something of a person for good, the mark: it is looked up, not counted."""
+LISTS = ("erasure_requests", "erasure_receipts", "exports")
+"""Tables in which people stand as an HMAC alone: the exceptions that a certificate names."""
+OF_PEOPLE = frozenset(
+    ("subject_token", "patient_id", "patientid", "mrn", "person_id", "subject_id", "patient", "sealed_payload")
+)
+"""Columns by which a table is known to hold people."""
 PROMISE_SECONDS = 10
 TOPICS = ("kafka/data",)
 """Folders of the home that are not searched before the last instant the certificate names."""
@@ -73,7 +80,7 @@ class Verdict:
 def check(
     document: Mapping[str, Any],
     home: Path,
-    store: FileSystem | None,
+    store: Store | None,
     now: datetime,
     trusted: bytes | None = None,
     traces: Sequence[Trace] = (),
@@ -94,6 +101,7 @@ def check(
     _counts(verdict, said)
     _objects(verdict, said, store)
     _tables(verdict, said, store)
+    _left_out(verdict, said, home, store)
     _models(verdict, said, store)
     _exports(verdict, said)
     _topics(verdict, said, home, now)
@@ -152,14 +160,14 @@ def _counts(verdict: Verdict, said: Mapping[str, Any]) -> None:
     verdict.checked.append(f"counts of {len(said.get('stores', ()))} stores")
 
 
-def _objects(verdict: Verdict, said: Mapping[str, Any], store: FileSystem | None) -> None:
+def _objects(verdict: Verdict, said: Mapping[str, Any], store: Store | None) -> None:
     there = [each["object"] for each in said.get("objects", ()) if _exists(store, each["object"])]
     verdict.hold(
         f"{len(said.get('objects', ()))} objects that had the person are gone", not there, f"{len(there)} are there"
     )
 
 
-def _tables(verdict: Verdict, said: Mapping[str, Any], store: FileSystem | None) -> None:
+def _tables(verdict: Verdict, said: Mapping[str, Any], store: Store | None) -> None:
     for table in said.get("tables", ()):
         metadata = _newest_metadata(store, table["location"])
         if metadata is None:
@@ -178,7 +186,43 @@ def _tables(verdict: Verdict, said: Mapping[str, Any], store: FileSystem | None)
         verdict.hold(f"{table['table']} has none of the {len(expired)} snapshots that went", not ids & expired)
 
 
-def _models(verdict: Verdict, said: Mapping[str, Any], store: FileSystem | None) -> None:
+def _left_out(verdict: Verdict, said: Mapping[str, Any], home: Path, store: Store | None) -> None:
+    """Whether the certificate of a whole person is silent about a table that could hold them, by the catalog of the
+    home: one with a column of people, and rows from before it was issued."""
+    catalog = home / "catalog" / "catalog.sqlite"
+    if said.get("scope") != WHOLE or not catalog.exists() or not said.get("tables"):
+        return
+    issued = datetime.fromisoformat(said["issued"]["at"])
+    told = {each["store"].removeprefix("table:") for each in said.get("stores", ())} | set(LISTS)
+    silent = []
+    for name, location in _catalogued(catalog, said["tables"][0]["table"].rpartition(".")[0]):
+        if name in told:
+            continue
+        metadata = _read_json(store, location)
+        if _has_people(metadata) and _began(metadata) <= issued:
+            silent.append(name)
+    verdict.hold("it is silent about no table with a column of people", not silent, ", ".join(sorted(silent)))
+
+
+def _catalogued(catalog: Path, namespace: str) -> list[tuple[str, str]]:
+    """Tables of a namespace and where the newest metadata of each lies."""
+    with sqlite3.connect(f"file:{catalog}?mode=ro", uri=True) as database:
+        asked = "SELECT table_name, metadata_location FROM iceberg_tables WHERE table_namespace = ?"
+        return sorted(database.execute(asked, (namespace,)))
+
+
+def _has_people(metadata: Mapping[str, Any]) -> bool:
+    names = {column["name"].lower() for schema in metadata.get("schemas", ()) for column in schema["fields"]}
+    return not names.isdisjoint(OF_PEOPLE)
+
+
+def _began(metadata: Mapping[str, Any]) -> datetime:
+    """When the first snapshot that is known was made; never where there is none."""
+    made = [each["timestamp-ms"] for each in (*metadata.get("snapshots", ()), *metadata.get("snapshot-log", ()))]
+    return datetime.fromtimestamp(min(made) / 1000, UTC) if made else datetime.max.replace(tzinfo=UTC)
+
+
+def _models(verdict: Verdict, said: Mapping[str, Any], store: Store | None) -> None:
     """No table keeps a snapshot for a model that went; each old model has another hash than the one in its place."""
     renewals = [each for each in said.get("models", ()) if each["new"]]
     same = [each["old"]["version"] for each in renewals if each["old"]["sha256"] == each["new"]["sha256"]]
@@ -252,14 +296,15 @@ def _key(verdict: Verdict, said: Mapping[str, Any], home: Path) -> None:
 # --- objects
 
 
-def _exists(store: FileSystem | None, location: str) -> bool:
-    system, path = _placed(store, location)
-    return system.get_file_info(path).type == FileType.File
+def _exists(store: Store | None, location: str) -> bool:
+    held, path = _placed(store, location)
+    return held.has(path)
 
 
-def _newest_metadata(store: FileSystem | None, location: str) -> dict[str, Any] | None:
+def _newest_metadata(store: Store | None, location: str) -> dict[str, Any] | None:
     """The metadata file of the highest number in a table's folder."""
-    system, path = _placed(store, location)
+    held, path = _placed(store, location)
+    system = held.files
     folder = f"{path.rstrip('/')}/metadata"
     found = [
         info
@@ -269,15 +314,24 @@ def _newest_metadata(store: FileSystem | None, location: str) -> dict[str, Any] 
     if not found:
         return None
     newest = max(found, key=lambda info: int(info.base_name.partition("-")[0]))
-    with system.open_input_stream(newest.path, compression=None) as stream:
+    return _json_of(system, newest.path)
+
+
+def _read_json(store: Store | None, location: str) -> dict[str, Any]:
+    held, path = _placed(store, location)
+    return _json_of(held.files, path)
+
+
+def _json_of(system: FileSystem, path: str) -> dict[str, Any]:
+    with system.open_input_stream(path, compression=None) as stream:
         data = stream.read()
     return json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
 
 
-def _placed(store: FileSystem | None, location: str) -> tuple[FileSystem, str]:
+def _placed(store: Store | None, location: str) -> tuple[Store, str]:
     scheme, _, path = location.partition("://")
     if scheme == "file" or not path:
-        return LocalFileSystem(), path or location.removeprefix("file:")
+        return Store(LocalFileSystem()), path or location.removeprefix("file:")
     if store is None:
         raise ValueError("objects are in a store that was not named; give --s3")
     return store, path
@@ -299,7 +353,7 @@ def main(arguments: Sequence[str] | None = None, credentials: Mapping[str, str] 
     try:
         traces = list(_traces(given, home))
         trusted = base64.b64decode(given.public_key) if given.public_key else None
-        store = object_store(given.s3, given.s3_region, credentials or {}) if given.s3 else None
+        store = remote_store(given.s3, given.s3_region, credentials or {}) if given.s3 else None
         now = datetime.now(UTC)
         verdict, searched = check(document, home, store, now, trusted, traces, given.patient)
         if given.keep:
@@ -325,18 +379,6 @@ def _traces(given: argparse.Namespace, home: Path) -> Iterator[Trace]:
     if given.patient:
         yield Trace("identifier", given.patient)
         yield from (Trace("token", token) for token in tokens_of(home, given.patient))
-
-
-def object_store(endpoint: str, region: str, credentials: Mapping[str, str]) -> FileSystem:
-    """An S3 to ask. `credentials`: `key` and `secret`; reading and listing are enough."""
-    return S3FileSystem(
-        endpoint_override=endpoint,
-        access_key=credentials.get("key"),
-        secret_key=credentials.get("secret"),
-        region=region,
-        connect_timeout=5,
-        request_timeout=20,
-    )
 
 
 def _said(verdict: Verdict, searched: Searched | None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from infra.services.kafka import EmbeddedKafka
 from infra.services.processes import Child
 from infra.services.store import EmbeddedStore
 from infra.verifier.search import Searched, Trace, search
+from infra.verifier.store import Store
 from infra.verifier.verify import check
 from pipelines.stream import EXIT_DRAINED
 from tests.deployment import Deployment
@@ -273,7 +274,7 @@ def test_no_byte_left(stack: Settings, tmp_path: Path) -> None:
         assert [each for each in left.unread if "store/data" in each[0] or "kafka/data" in each[0]] == []
 
         store = store_of(ward.table())
-        endpoint = store.fs_by_scheme("s3", "warehouse")
+        endpoint = Store(store.fs_by_scheme("s3", "warehouse"))
         verdict, _ = check(document, home, endpoint, datetime.now(UTC), traces=traces)
         assert verdict.wrong == []
         assert verdict.waiting == []

@@ -14,6 +14,7 @@ from pyarrow.fs import LocalFileSystem
 
 from infra.verifier.house import tokens_of
 from infra.verifier.search import Trace
+from infra.verifier.store import Store
 from infra.verifier.verify import check, main
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import PEOPLE, Ward
@@ -59,6 +60,18 @@ def test_what_was_erased_is_found_to_be(ward: Ward) -> None:
     assert wrong(ward, document(ward), *traces) == []
     arguments = [str(certificate_file(ward.settings, "e-1")), "--home", str(ward.settings.home), "--patient", GONE]
     assert main(arguments) == 0
+
+
+def test_a_certificate_that_is_silent_about_a_table_of_people_is_found_and_a_newer_table_is_not(ward: Ward) -> None:
+    ward.catalog.create_table((ward.settings.namespace, "copy_for_a_study"), ward.table("vitals").schema())
+    assert wrong(ward, document(ward)) == [], "there is nothing in it"
+    said, vitals = document(ward), ward.rows("vitals")
+    ward.catalog.load_table((ward.settings.namespace, "copy_for_a_study")).append(vitals.slice(0, 1))
+    said["certificate"]["issued"]["at"] = "2000-01-01T00:00:00+00:00"
+    assert not any("copy_for_a_study" in line for line in wrong(ward, said))
+    said["certificate"]["issued"]["at"] = "2030-01-01T00:00:00+00:00"
+    assert any("copy_for_a_study" in line for line in wrong(ward, said))
+    ward.catalog.drop_table((ward.settings.namespace, "copy_for_a_study"))
 
 
 def test_the_verifier_makes_tokens_by_itself_and_they_are_the_same(ward: Ward) -> None:
@@ -130,7 +143,7 @@ def test_a_search_of_the_home_says_nothing_of_a_store_elsewhere(ward: Ward) -> N
     said = json.loads(json.dumps(document(ward)["certificate"]).replace('"file://', '"s3://'))
     public = SOMEBODY.public_key().public_bytes_raw()
     traces = [Trace("identifier", GONE)]
-    verdict, _ = check(signed_by_somebody(said), ward.settings.home, LocalFileSystem(), NOW, public, traces)
+    verdict, _ = check(signed_by_somebody(said), ward.settings.home, Store(LocalFileSystem()), NOW, public, traces)
     assert (verdict.wrong, verdict.code) == ([], 2)
     assert verdict.untold == ["the store is elsewhere: objects of 1 tables were not searched for the person"]
 
