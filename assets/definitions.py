@@ -15,7 +15,7 @@ import dagster as dg
 
 from assets.derived import derived_asset
 from assets.drift import drift_asset, drift_schedule
-from assets.erasure import coverage_check, erasure_asset, erasure_sensor, page_asset
+from assets.erasure import coverage_check, erasure_asset, erasure_sensor, page_asset, vault_asset
 from assets.monitoring import observation_sensor
 from assets.quality import gate_asset
 from assets.recalibration import recalibration_asset, recalibration_schedule
@@ -49,6 +49,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             *(retention_asset(kept, contracts) for kept in scheduled_classes(contracts)),
             erasure_asset(),
             page_asset(),
+            vault_asset(),
             training_assets(),
             recalibration_asset(),
             drift_asset(),

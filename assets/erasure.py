@@ -22,6 +22,7 @@ GROUP = "erasure"
 OWNER = "team:data-protection"
 KEY = dg.AssetKey(["erasure", "request"])
 PAGE = dg.AssetKey(["erasure", "page"])
+VAULT = dg.AssetKey(["erasure", "vault"])
 REQUESTS = dg.DynamicPartitionsDefinition(name="erasure_requests")
 INTERVAL_SECONDS = 60
 RESTRICTED = "restricted"
@@ -100,6 +101,30 @@ def page_asset(ask: Command = command) -> dg.AssetsDefinition:
     return page
 
 
+def vault_asset(ask: Command = command) -> dg.AssetsDefinition:
+    """Once a day: no backup of the vault brings a destroyed key back for longer than backups are kept."""
+
+    @dg.asset(
+        key=VAULT,
+        deps=[KEY],
+        group_name=GROUP,
+        kinds={"sqlite"},
+        owners=[OWNER],
+        description="Keys that stand, in an outer key that no destroyed one is in; older outer keys go in their time.",
+    )
+    def vault() -> dg.MaterializeResult:
+        _, said = ask("rotate")
+        return dg.MaterializeResult(
+            metadata={
+                "begun": dg.MetadataValue.bool(said["begun"]),
+                "destroyed": dg.MetadataValue.int(said["destroyed"]),
+                "next": dg.MetadataValue.text(said["next"] or ""),
+            }
+        )
+
+    return vault
+
+
 def coverage_check(ask: Command = command) -> dg.AssetChecksDefinition:
     """Fails where a table, topic or other place holds people and no store for erasure answers for it."""
 
@@ -116,12 +141,12 @@ def coverage_check(ask: Command = command) -> dg.AssetChecksDefinition:
 
 
 def erasure_sensor(ask: Command = command) -> dg.SensorDefinition:
-    """Asks for a run of every request that can go on, and of the page each hour; takes up what came by
-    `patient.data.deletions`. Ships running."""
+    """Asks for a run of every request that can go on, of the page each hour and of the vault each day; takes up what
+    came by `patient.data.deletions`. Ships running."""
 
     @dg.sensor(
         name="erasure",
-        target=dg.AssetSelection.assets(KEY, PAGE),
+        target=dg.AssetSelection.assets(KEY, PAGE, VAULT),
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Leads verified requests for erasure to their certificate.",
@@ -135,7 +160,7 @@ def erasure_sensor(ask: Command = command) -> dg.SensorDefinition:
         known = set(context.instance.get_dynamic_partitions(REQUESTS.name or ""))
         fresh = [each["request"] for each in open_ if each["request"] not in known]
         return dg.SensorResult(
-            run_requests=[*_runs_of(open_), _page_run()],
+            run_requests=[*_runs_of(open_), _page_run(), _vault_run()],
             dynamic_partitions_requests=[REQUESTS.build_add_request(fresh)] if fresh else [],
         )
 
@@ -162,6 +187,10 @@ def _runs_of(open_: list[dict[str, Any]]) -> Iterator[dg.RunRequest]:
 def _page_run() -> dg.RunRequest:
     """Once an hour, since requests grow older by themselves."""
     return dg.RunRequest(run_key=f"page@{datetime.now(UTC):%Y%m%d%H}", asset_selection=[PAGE])
+
+
+def _vault_run() -> dg.RunRequest:
+    return dg.RunRequest(run_key=f"vault@{datetime.now(UTC):%Y%m%d}", asset_selection=[VAULT])
 
 
 def _shown(found: dict[str, Any]) -> dict[str, dg.MetadataValue]:

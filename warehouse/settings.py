@@ -67,6 +67,7 @@ class Settings:
     cold_storage_class: str
     upkeep_wait_seconds: float
     erasure_deadline_days: int
+    vault_backup_days: int
     retention: str
     prices: Mapping[str, str]
     catalog_uri: str = field(repr=False)
@@ -117,6 +118,7 @@ class Settings:
             cold_storage_class=read.choice("WARDSTREAM_COLD_STORAGE_CLASS", "", READABLE_CLASSES),
             upkeep_wait_seconds=read.number("WARDSTREAM_UPKEEP_WAIT_SECONDS", 3600.0, least=60.0),
             erasure_deadline_days=read.integer("WARDSTREAM_ERASURE_DEADLINE_DAYS", 28, least=1, most=92),
+            vault_backup_days=read.integer("WARDSTREAM_VAULT_BACKUP_DAYS", 14, least=0, most=365),
             retention=read.choice("WARDSTREAM_RETENTION", "plan", ("plan", "move", "apply")),
             prices=read.pairs("WARDSTREAM_PRICES"),
             catalog_uri=catalog_uri or f"sqlite:///{home / 'catalog' / 'catalog.sqlite'}",

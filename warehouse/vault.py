@@ -39,7 +39,7 @@ _PERSON, _DAY, _REQUEST = "person:", "day:", "request:"
 _IS_DESTROYED = "SELECT 1 FROM destroyed WHERE mark = ?"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outer_keys (id INTEGER PRIMARY KEY, retired_at REAL);
+CREATE TABLE IF NOT EXISTS outer_keys (id INTEGER PRIMARY KEY, retired_at REAL, destroyed_before INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS data_keys (owner TEXT PRIMARY KEY, outer_id INTEGER NOT NULL, wrapped BLOB NOT NULL)
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS destroyed (mark BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -90,7 +90,8 @@ class SqliteVault:
         self._list = sqlite3.connect(path, timeout=_LIST_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             with self._transaction() as write:
-                if write.execute("INSERT OR IGNORE INTO outer_keys (id) VALUES (1)").rowcount:
+                first = "INSERT INTO outer_keys (id) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM outer_keys)"
+                if write.execute(first).rowcount:
                     self._files.outer(1, may_create=True)
             self._token_key = self._secret(_TOKEN_KEY)
         except BaseException:
@@ -199,11 +200,26 @@ class SqliteVault:
         with self._list_lock, _answering():
             return dict(self._list.execute("SELECT mark, since_ms FROM returned").fetchall())
 
+    def turn_outer_key(self, now: float, window: float) -> tuple[bool, int, float | None]:
+        """Begin a new outer key where a data key was destroyed under the present one, and destroy those that retired
+        longer than `window` seconds before `now` (since 1970). Whether one was begun, how many were destroyed, and when
+        the oldest of those that wait retired (None: none waits)."""
+        with self._lock, _answering():
+            (known,) = self._database.execute("SELECT destroyed_before FROM outer_keys ORDER BY id DESC").fetchone()
+            (destroyed,) = self._database.execute("SELECT count(*) FROM destroyed").fetchone()
+        if destroyed > known:
+            self.rotate_outer_key(now)
+        gone = self.destroy_outer_keys(now - window)
+        with self._lock, _answering():
+            (waiting,) = self._database.execute("SELECT min(retired_at) FROM outer_keys").fetchone()
+        return destroyed > known, gone, waiting
+
     def rotate_outer_key(self, retired_at: float) -> None:
         """Wrap every data key in a new outer key and note when (seconds since 1970) the one before retired."""
         with self._lock, self._transaction() as write:
             (current,) = write.execute("SELECT max(id) FROM outer_keys").fetchone()
-            write.execute("INSERT INTO outer_keys (id) VALUES (?)", (current + 1,))
+            (destroyed,) = write.execute("SELECT count(*) FROM destroyed").fetchone()
+            write.execute("INSERT INTO outer_keys (id, destroyed_before) VALUES (?, ?)", (current + 1, destroyed))
             self._files.outer(current + 1, may_create=True)
             rows = write.execute("SELECT owner, outer_id, wrapped FROM data_keys").fetchall()
             rewrapped = [(current + 1, self._rewrapped(*row, current + 1), row[0]) for row in rows]
@@ -381,6 +397,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             database.execute(f"PRAGMA {pragma}").fetchall()
         database.executescript(_SCHEMA)
+        if not any(name == "destroyed_before" for _, name, *_ in database.execute("PRAGMA table_info(outer_keys)")):
+            database.execute("ALTER TABLE outer_keys ADD COLUMN destroyed_before INTEGER DEFAULT 0")
     except BaseException:
         database.close()
         raise

@@ -19,7 +19,7 @@ import secrets
 import sqlite3
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from infra.cli import answers
@@ -208,6 +208,31 @@ def coverage(settings: Settings, *, as_json: bool = False) -> int:
         return DONE if found.complete else REFUSED
 
     return _with_erasure(settings, act)
+
+
+def rotate(settings: Settings, *, as_json: bool = False) -> int:
+    """Wrap the keys that stand in a new outer key, where one was destroyed, and destroy the outer keys of which no
+    backup of the vault is kept any more (`WARDSTREAM_VAULT_BACKUP_DAYS`): then none brings a destroyed key back."""
+    from warehouse.vault import VaultError, VaultUnavailableError, open_vault
+
+    try:
+        vault = open_vault(settings.vault_uri, time.monotonic)
+        try:
+            window = timedelta(days=settings.vault_backup_days)
+            begun, gone, waiting = vault.turn_outer_key(time.time(), window.total_seconds())
+        finally:
+            vault.close()
+    except VaultError as error:
+        return _tell(str(error), REFUSED)
+    except VaultUnavailableError as error:
+        return _tell(str(error), UNAVAILABLE)
+    until = None if waiting is None else datetime.fromtimestamp(waiting, UTC) + window
+    if as_json:
+        print(json.dumps({"begun": begun, "destroyed": gone, "next": until and until.isoformat(timespec="seconds")}))
+    else:
+        print("the keys are wrapped in a new outer key" if begun else "no key was destroyed since the last outer key")
+        print(f"{gone} outer keys destroyed{f'; the next goes after {until:%Y-%m-%d %H:%M} UTC' if until else ''}")
+    return DONE
 
 
 def public_key(settings: Settings) -> int:

@@ -726,6 +726,17 @@ def erase_page(
     raise typer.Exit(erase.page(settings(), output=output, as_json=as_json))
 
 
+@erase_app.command("rotate")
+def erase_rotate(as_json: AsJson = False) -> None:
+    """See to it that no backup of the vault brings a destroyed key back.
+
+    Wraps the keys that stand in a new outer key and destroys outer keys of which no backup is kept any more.
+    """
+    from infra.cli import erase
+
+    raise typer.Exit(erase.rotate(settings(), as_json=as_json))
+
+
 @erase_app.command("readmit")
 def erase_readmit(
     patient: Annotated[str, typer.Argument(help="The patient's identifier; - reads it from standard input.")],

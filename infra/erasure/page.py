@@ -260,9 +260,9 @@ def _verdict(each: CertificateLine) -> str:
         word = f'<span class="warns">{said.untold} cannot be told here</span>'
     else:
         word = '<span class="holds">so</span>'
-    searched = f", {said.searched:,} files searched for the person" if said.searched else ""
+    looked = f"{said.searched:,} files searched for the person" if said.searched else "not searched for the person"
     later = f", {said.waiting} to be told after the last byte" if said.waiting else ""
-    return f"{word}: {said.checks} checks{searched}{later}<br><span class=note>{_at(said.at)} UTC</span>"
+    return f"{word}: {said.checks} checks, {looked}{later}<br><span class=note>{_at(said.at)} UTC</span>"
 
 
 def _last_byte(each: CertificateLine, now: datetime) -> str:

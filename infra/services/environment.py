@@ -34,6 +34,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "WARDSTREAM_COLD_STORAGE_CLASS": settings.cold_storage_class,
         "WARDSTREAM_UPKEEP_WAIT_SECONDS": str(settings.upkeep_wait_seconds),
         "WARDSTREAM_ERASURE_DEADLINE_DAYS": str(settings.erasure_deadline_days),
+        "WARDSTREAM_VAULT_BACKUP_DAYS": str(settings.vault_backup_days),
         "WARDSTREAM_RETENTION": settings.retention,
         "WARDSTREAM_PRICES": ",".join(f"{key}={value}" for key, value in settings.prices.items()),
         "WARDSTREAM_CATALOG_URI": "" if settings.embedded_catalog else settings.catalog_uri,

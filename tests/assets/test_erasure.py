@@ -7,7 +7,18 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.erasure import KEY, PAGE, REQUESTS, ErasureError, coverage_check, erasure_asset, erasure_sensor, page_asset
+from assets.erasure import (
+    KEY,
+    PAGE,
+    REQUESTS,
+    VAULT,
+    ErasureError,
+    coverage_check,
+    erasure_asset,
+    erasure_sensor,
+    page_asset,
+    vault_asset,
+)
 
 
 def request(name: str, state: str) -> dict[str, Any]:
@@ -35,13 +46,15 @@ class Asked:
         if arguments[0] == "run":
             led = [request(name, "certified") for name in arguments[1:]]
             return 0, {"requests": led, "page": "/home/erasure/index.html"}
+        if arguments[0] == "rotate":
+            return 0, {"begun": True, "destroyed": 2, "next": None}
         if arguments[0] == "page":
             return 0, {"page": "/home/erasure/index.html"}
         return 0, {"requests": self.requests}
 
 
 def evaluated(asked: Asked, instance: dg.DagsterInstance) -> Any:
-    defs = dg.Definitions(assets=[erasure_asset(asked), page_asset(asked)])
+    defs = dg.Definitions(assets=[erasure_asset(asked), page_asset(asked), vault_asset(asked)])
     context = dg.build_sensor_context(instance=instance, definitions=defs)
     return erasure_sensor(asked)(context)
 
@@ -51,8 +64,8 @@ def test_requests_that_can_go_on_get_one_run_and_those_kept_back_another_once_an
     asked.requests += [request("e-4", "restricted"), request("e-5", "shredded")]
     with dg.DagsterInstance.ephemeral() as instance:
         result = evaluated(asked, instance)
-        assert [each.partition_key for each in result.run_requests] == ["e-1", "e-4", None]
-        assert [each.asset_selection for each in result.run_requests] == [[KEY], [KEY], [PAGE]]
+        assert [each.partition_key for each in result.run_requests] == ["e-1", "e-4", None, None]
+        assert [each.asset_selection for each in result.run_requests] == [[KEY], [KEY], [PAGE], [VAULT]]
         beside = [each.run_config["ops"]["erasure__request"]["config"]["beside"] for each in result.run_requests[:2]]
         assert beside == [["e-5"], []]
         assert result.dynamic_partitions_requests[0].partition_keys == ["e-1", "e-4", "e-5"]
@@ -71,8 +84,7 @@ def test_a_thousand_requests_are_one_run_in_which_each_becomes_a_partition_of_it
     names = [f"e-{n}" for n in range(1_000)]
     asked = Asked(*(request(name, "verified") for name in names))
     with dg.DagsterInstance.ephemeral() as instance:
-        run, page = evaluated(asked, instance).run_requests
-        assert page.asset_selection == [PAGE]
+        run, *_ = evaluated(asked, instance).run_requests
         instance.add_dynamic_partitions(REQUESTS.name or "", names)
         result = dg.materialize(
             [erasure_asset(asked)], instance=instance, partition_key=run.partition_key, run_config=run.run_config
@@ -101,10 +113,18 @@ def test_the_page_is_made_by_the_command_and_linked() -> None:
     assert asked.calls == [("page",)]
 
 
+def test_the_vault_turns_its_outer_key_by_the_command() -> None:
+    asked = Asked()
+    result = dg.materialize([vault_asset(asked)])
+    (event,) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["destroyed"].value == 2
+    assert asked.calls == [("rotate",)]
+
+
 def test_the_page_is_asked_for_though_no_request_is_open() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         result = evaluated(Asked(request("e-3", "certified")), instance)
-    assert [each.asset_selection for each in result.run_requests] == [[PAGE]]
+    assert [each.asset_selection for each in result.run_requests] == [[PAGE], [VAULT]]
 
 
 @pytest.mark.parametrize("complete", [True, False])

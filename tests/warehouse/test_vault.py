@@ -224,6 +224,39 @@ def test_rotation_keeps_the_keys_and_closes_old_backups(uri, opened):
     assert (again.data_keys(["a", "b"]), again.reject_key(DAY)) == keys
 
 
+def test_a_destroyed_key_comes_back_by_no_backup_once_the_window_is_over(uri, opened):
+    before = opened()
+    before.data_keys(["a", "b"])
+    before.close()
+    backup = Path(uri.removeprefix("sqlite:///")).read_bytes()
+    vault = opened()
+    assert vault.turn_outer_key(now=100.0, window=50.0) == (False, 0, None), "nothing was destroyed"
+    vault.destroy("a")
+    assert vault.turn_outer_key(now=200.0, window=50.0) == (True, 0, 200.0)
+    assert vault.turn_outer_key(now=249.0, window=50.0) == (False, 0, 200.0)
+    assert vault.turn_outer_key(now=251.0, window=50.0) == (False, 1, None)
+    keys = vault.data_keys(["b"])
+    vault.close()
+    again = opened()
+    assert again.data_keys(["b"]) == keys
+    again.close()
+    Path(uri.removeprefix("sqlite:///")).write_bytes(backup)
+    for beside in ("-wal", "-shm"):
+        Path(uri.removeprefix("sqlite:///") + beside).unlink(missing_ok=True)
+    with pytest.raises(VaultError, match="missing though the vault has keys"):
+        opened().data_keys(["a"])
+
+
+def test_a_vault_of_before_learns_to_turn_its_outer_key(uri, opened):
+    opened().close()
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+        database.execute("ALTER TABLE outer_keys DROP COLUMN destroyed_before")
+    vault = opened()
+    vault.data_keys(["a"])
+    vault.destroy("a")
+    assert vault.turn_outer_key(now=1.0, window=0.0)[0]
+
+
 def test_a_process_that_was_open_before_a_rotation_goes_on(opened):
     clock = Clock()
     one, other = opened(clock), opened()

@@ -31,6 +31,8 @@ KEPT = "kept"
 EXCEPTIONS = (
     "this certificate, and the lists erasure_requests and erasure_receipts: an HMAC, counts and object names",
     "the vault's lists of erased people and destroyed keys: HMACs",
+    "backups of the vault from before: a key in them opens until the outer key of their time is destroyed, which "
+    "`wardstream erase rotate` does day by day; outer keys are in no backup",
     "audit/: who did what and why, with positions",
     "rejects of which no patient could be read: sealed under the key of their day, which goes with the class rejects",
     "messages whose key names another or nobody and which name the person within: on their topic until its retention; "
