@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 
 from warehouse.analytics import Analytics
 
+_LAST_ROWS = 1_000
+"""Among so many of each partition the newest is looked for: appended in order, or nearly."""
 _NO_IDENTITIES = pa.schema(
     [
         ("event_id", pa.string()),
@@ -50,10 +52,12 @@ def identities_below(
 
 def positions_since(analytics: Analytics, topic_id: str, starts: Mapping[int, int], back: timedelta) -> dict[int, int]:
     """partition -> the first position of `vitals` below `starts` that was appended no longer than `back` before the
-    newest of all; the start itself of a partition without such."""
-    where = f"topic_id = $topic_id AND ({_between(starts)})"
-    given = {"topic_id": topic_id}
-    newest = analytics.query(f"SELECT max(kafka_time) AS newest FROM vitals WHERE {where}", parameters=given).table
+    newest, by what was appended last; the start itself of a partition without such."""
+    where, given = f"topic_id = $topic_id AND ({_between(starts)})", {"topic_id": topic_id}
+    last = _between(starts, {p: max(0, offset - _LAST_ROWS) for p, offset in starts.items()})
+    newest = analytics.query(
+        f"SELECT max(kafka_time) AS newest FROM vitals WHERE topic_id = $topic_id AND ({last})", parameters=given
+    ).table
     if not newest["newest"][0].is_valid:
         return dict(starts)
     found = analytics.query(
