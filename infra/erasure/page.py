@@ -294,7 +294,7 @@ def _consents(categories: Sequence[CategoryLine]) -> str:
 
 
 def _refused(found: Overview) -> str:
-    heading = f"<h2>Refused in {REFUSED_DAYS} days since their person was erased</h2>"
+    heading = f"<h2>Messages of erased people, refused in {REFUSED_DAYS} days</h2>"
     if not found.refused:
         return f'{heading}<p class="note">Nothing came.</p>'
     rows = (
