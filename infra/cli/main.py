@@ -728,7 +728,7 @@ def erase_page(
 
 @erase_app.command("rotate")
 def erase_rotate(as_json: AsJson = False) -> None:
-    """See to it that no backup of the vault brings a destroyed key back.
+    """Let no backup of the vault bring a destroyed key back.
 
     Wraps the keys that stand in a new outer key and destroys outer keys of which no backup is kept any more.
     """
