@@ -38,7 +38,7 @@ ORDER BY subject_token
 _ASKED = "asked AS (SELECT unnest($tokens::VARCHAR[]) AS subject_token, unnest($until::TIMESTAMPTZ[]) AS until)"
 _READINGS = f"""
 WITH {_ASKED}, readings AS (
-    SELECT subject_token, code, numeric_value, date_trunc('millisecond', least(event_time, kafka_time)) AS moment
+    SELECT subject_token, code, numeric_value, epoch_ms(least(event_time, kafka_time)) AS moment
     FROM {{table}} JOIN asked USING (subject_token)
     WHERE ({{flagged}} OR quality_flag IS NULL) AND numeric_value IS NOT NULL AND list_contains($codes, code)
       AND event_time >= $oldest
@@ -46,8 +46,8 @@ WITH {_ASKED}, readings AS (
       AND least(event_time, kafka_time) > until - to_hours({LONGEST_H})
 )
 SELECT subject_token, code, arg_max(numeric_value, (moment, numeric_value)) AS numeric_value,
-       NULL::VARCHAR AS quality_flag, max(moment) AS event_time, max(moment) AS kafka_time
-FROM readings GROUP BY subject_token, code, date_trunc('hour', moment) ORDER BY event_time, subject_token, code
+       NULL::VARCHAR AS quality_flag, make_timestamptz(max(moment) * 1000) AS event_time, event_time AS kafka_time
+FROM readings GROUP BY subject_token, code, moment // 3600000 ORDER BY event_time, subject_token, code
 """
 _RESULTS = f"""
 WITH {_ASKED}
