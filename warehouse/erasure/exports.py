@@ -45,7 +45,8 @@ class ExportStore:
     def locate(self, subjects: Collection[Subject]) -> Found:
         """Files of theirs in the home, by person."""
         everything = self.register.all()
-        ours = [each for each in everything if self._is_there(each, _newest(everything))]
+        newest = _newest(everything)
+        ours = [each for each in everything if self._is_there(each, newest)]
         counts = {each.request: sum(export.made.has(self._marks(each)) for export in ours) for each in subjects}
         return Found({request: n for request, n in counts.items() if n}, {"looked_at": len(ours)})
 
