@@ -13,6 +13,7 @@ from assets.erasure import (
     REQUESTS,
     VAULT,
     ErasureError,
+    Together,
     coverage_check,
     erasure_asset,
     erasure_sensor,
@@ -103,6 +104,24 @@ def test_a_run_leads_its_request_and_shows_states_and_no_more() -> None:
     shown = {name: each.value for name, each in event.materialization.metadata.items()}
     assert (shown["state"], shown["page"]) == ("certified", "/home/erasure/index.html")
     assert asked.calls == [("run", "e-1")]
+
+
+def test_a_request_that_stops_the_run_leaves_those_that_ended_materialized() -> None:
+    class Stopped(Asked):
+        def __call__(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+            if arguments[0] == "run":
+                raise ErasureError("a tag keeps it")
+            return super().__call__(*arguments)
+
+    asked = Stopped(request("e-1", "models"), request("e-2", "certified"), request("e-9", "certified"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(REQUESTS.name or "", ["e-1", "e-2"])
+        config = dg.RunConfig(ops={KEY.to_python_identifier(): Together(beside=["e-2"])})
+        result = dg.materialize(
+            [erasure_asset(asked)], instance=instance, partition_key="e-1", run_config=config, raise_on_error=False
+        )
+        assert not result.success
+        assert set(instance.get_materialized_partitions(KEY)) == {"e-2"}
 
 
 def test_the_page_is_made_by_the_command_and_linked() -> None:
