@@ -298,7 +298,13 @@ def erased(settings: Settings, deployment: Deployment, ward: Ward) -> str:
         erasure.verify(request, "passport seen at the desk")
         (found,) = erasure.run([request])
         assert found.state == "restricted"
-        discharge(settings, deployment)
+        admissions = erasure.surroundings.admissions
+        assert admissions.ends()
+        assert admissions.behind(admissions.ends()) == []
+        discharge(settings)
+        assert admissions.behind(admissions.ends()) == ["1 positions of adt.events for adt_events"]
+        read_once(deployment)
+        assert admissions.behind(admissions.ends()) == []
         with pytest.raises(PinnedError, match="model-1"):
             erasure.run([request])
         ward.table("labs").manage_snapshots().remove_tag("model-1").commit()
@@ -319,7 +325,8 @@ def read_once(deployment: Deployment) -> None:
     assert process.wait(timeout=240) == EXIT_DRAINED, deployment.log()
 
 
-def discharge(settings: Settings, deployment: Deployment) -> None:
+def discharge(settings: Settings) -> None:
+    """Their stay ends, by a message that nobody has read yet."""
     with Analytics(settings) as analytics:
         token = Ward(settings, new=False).token(GONE)
         rows = analytics.query(f"SELECT stay_id FROM adt_events WHERE subject_token = '{token}'").table
@@ -327,7 +334,6 @@ def discharge(settings: Settings, deployment: Deployment) -> None:
     producer = Producer(settings.kafka(partitioner="murmur2_random"))
     producer.produce(settings.topic("adt.events"), key=GONE, value=json.dumps(message))
     assert producer.flush(30) == 0
-    read_once(deployment)
 
 
 def after_the_fence(settings: Settings, deployment: Deployment, ward: Ward, traces: list[Trace]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from infra.cli import erase
 from infra.erasure import compose
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import PEOPLE, Ward
+from tests.warehouse.retention.made import filled
 from warehouse.audit import FILE, verify
 from warehouse.erasure.inventory import places
 from warehouse.erasure.run import Surroundings
@@ -94,6 +97,35 @@ def test_a_request_goes_from_the_desk_to_a_checked_certificate(settings: Setting
     assert verify(audit) >= 4
     assert GONE not in audit.read_text()
     assert GONE not in capsys.readouterr().out
+
+
+def test_the_outer_key_is_turned_once_a_key_went_and_goes_when_no_backup_is_kept(settings: Settings, capsys) -> None:
+    assert erase.rotate(settings, as_json=True) == 0
+    assert said(capsys) == {"begun": False, "destroyed": 0, "next": None}
+    assert erase.request(settings, GONE, "letter of the third", category=None, verified=True) == 0
+    capsys.readouterr()
+    assert erase.rotate(settings, as_json=True) == 0
+    turned = said(capsys)
+    days = datetime.fromisoformat(turned["next"]) - datetime.now(UTC)
+    assert (turned["begun"], turned["destroyed"], round(days / timedelta(days=1))) == (True, 0, 14)
+    assert erase.rotate(replace(settings, vault_backup_days=0)) == 0
+    assert "1 outer keys destroyed" in capsys.readouterr().out
+
+
+def test_messages_of_erased_people_are_told_with_the_requests(settings: Settings, capsys) -> None:
+    ward = Ward(settings, new=False)
+    ward.create("rejects")
+    rows = filled(
+        "rejects", [made_day()], ward.contracts, stream=["adt.events"], reason=["erased"], subject_token=[None],
+        kafka_time=[datetime.now(UTC)],
+    )  # fmt: skip
+    ward.fenced("rejects").append_derived(rows, {"u": 1})
+    ward.vault.close()
+    assert erase.status(settings, as_json=True) == 0
+    (refused,) = said(capsys)["refused_messages"]
+    assert (refused["stream"], refused["messages"]) == ("adt.events", 1)
+    assert erase.status(settings) == 0
+    assert "they may be in treatment here" in "".join(capsys.readouterr())
 
 
 def test_what_cannot_be_taken_is_refused_with_the_way_out(settings: Settings, capsys) -> None:

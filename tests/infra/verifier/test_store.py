@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
+from pathlib import Path
 
 import boto3
 import pytest
 
 from infra.verifier.store import Store, remote_store
+from infra.verifier.verify import check
 from tests.conftest import READER, WRITER
 
 
@@ -45,6 +48,16 @@ def test_a_deleted_object_is_there_as_long_as_a_version_of_it_is(store: str, buc
             s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
     assert not asked(store).has(f"{bucket}/lake/a.parquet"), "a delete marker is no object"
     assert asked(store).has(f"{bucket}/lake/a.parquet.other")
+
+
+def test_a_version_that_is_left_makes_a_certificate_wrong(store: str, bucket: str, tmp_path: Path) -> None:
+    s3 = client(store)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=bucket, Key="lake/a.parquet", Body=b"rows")
+    s3.delete_object(Bucket=bucket, Key="lake/a.parquet")
+    said = {"certificate": {"objects": [{"object": f"s3://{bucket}/lake/{name}.parquet"} for name in "ab"]}}
+    verdict, _ = check(said, tmp_path, asked(store), datetime.now(UTC), trusted=bytes(32))
+    assert "2 objects that had the person are gone: 1 are there" in verdict.wrong
 
 
 def test_who_may_not_look_is_told_so_and_nothing_is_called_gone(store: str) -> None:

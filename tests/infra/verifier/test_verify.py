@@ -15,10 +15,11 @@ from pyarrow.fs import LocalFileSystem
 from infra.verifier.house import tokens_of
 from infra.verifier.search import Trace
 from infra.verifier.store import Store
-from infra.verifier.verify import check, main
+from infra.verifier.verify import LISTS, OF_PEOPLE, check, main
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import PEOPLE, Ward
 from warehouse.erasure.certificate import signed
+from warehouse.erasure.inventory import KEPT_LISTS, SUSPECT
 from warehouse.erasure.run import certificate_file
 
 GONE = PEOPLE[1]
@@ -72,6 +73,12 @@ def test_a_certificate_that_is_silent_about_a_table_of_people_is_found_and_a_new
     said["certificate"]["issued"]["at"] = "2030-01-01T00:00:00+00:00"
     assert any("copy_for_a_study" in line for line in wrong(ward, said))
     ward.catalog.drop_table((ward.settings.namespace, "copy_for_a_study"))
+
+
+def test_the_verifier_knows_the_columns_and_lists_that_the_eraser_knows() -> None:
+    """They share no code, so that this is all that keeps them alike."""
+    assert set(SUSPECT) == OF_PEOPLE
+    assert LISTS == KEPT_LISTS
 
 
 def test_the_verifier_makes_tokens_by_itself_and_they_are_the_same(ward: Ward) -> None:
