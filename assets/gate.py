@@ -43,6 +43,7 @@ from warehouse.offsets import Vector
 from warehouse.release import QualityResult, latest_result, next_evaluation
 from warehouse.settings import Settings
 from warehouse.snapshots import vector_of
+from warehouse.subjects import is_of
 from warehouse.tables import arrow_schema
 from warehouse.vault import open_vault
 
@@ -134,7 +135,7 @@ class Lake:
         streams = streams_behind(self.contracts, table) or (table.stream,)
         now = datetime.now(UTC)
         staying = consenting_now(tokens, purposes, streams, self.contracts, self.catalog, self._namespace, now)
-        return rows.filter(pc.is_in(rows[column].cast(pa.string()), pa.array(sorted(staying), pa.string())))
+        return rows.filter(is_of(rows, column, staying))
 
     def added_bytes(self, name: str, snapshot_id: int) -> int:
         """Size of the files that a snapshot added; 0 where it added none, or is no longer known."""

@@ -11,7 +11,7 @@ the position too, and what is found again belongs to the episode that is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 import numpy as np
@@ -29,6 +29,7 @@ from pipelines.clinical.signals import ANALYTES, INDEX
 from pipelines.clinical.sofa import VASOPRESSORS
 from warehouse import history
 from warehouse.analytics import Analytics
+from warehouse.subjects import is_of
 from warehouse.vocabulary import CGM_GLUCOSE, HEART_RATE, MAP
 
 FORGET_AFTER = timedelta(days=7)
@@ -95,7 +96,8 @@ def rebuilt(empty: Callable[[], WardMonitor], analytics: Analytics, watched: Wat
     Of most patients with alerts the last minutes tell how things stand; of those of whom they do not, a second look
     goes as far back as anything may count. To go that far with everybody would take the longer the busier the house.
     """
-    monitor, others = empty(), _other_streams(empty(), analytics, watched, past)
+    monitor = empty()
+    others = _other_streams(monitor, analytics, watched, past)
     everybody = set(pc.unique(past["subject_token"]).to_pylist())
     # Rules over several streams look at results of hours ago, and need the readings of their time.
     far = everybody & set(pc.unique(others.results["subject_token"].cast(pa.string())).to_pylist())
@@ -107,7 +109,7 @@ def rebuilt(empty: Callable[[], WardMonitor], analytics: Analytics, watched: Wat
         rows = history.readings_below(
             analytics, *vitals, codes, sorted(far), monitor.lookback, FORGET_AFTER, near, since
         )
-        return rows.append_column(KNOWN, pa.array(_before(rows, since) & ~_is_of(rows, far)))
+        return rows.append_column(KNOWN, pa.array(_before(rows, since) & ~is_of(rows, "subject_token", far).to_numpy()))
 
     unsure = monitor.restore(readings(far), past, others) - far
     if unsure:
@@ -120,11 +122,6 @@ def _before(rows: pa.Table, since: Mapping[int, int]) -> np.ndarray:
     """bool[n]: which rows lie below the positions."""
     partitions = rows["kafka_partition"].to_numpy().astype(np.int64)
     return rows["kafka_offset"].to_numpy() < _by_partition(since, partitions)[partitions]
-
-
-def _is_of(rows: pa.Table, subjects: Collection[str]) -> np.ndarray:
-    """bool[n]: which rows are of these subjects."""
-    return pc.is_in(rows["subject_token"].cast(pa.string()), pa.array(sorted(subjects), pa.string())).to_numpy()
 
 
 def _by_partition(at: Mapping[int, int], partitions: np.ndarray) -> np.ndarray:

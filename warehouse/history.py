@@ -89,12 +89,10 @@ def readings_below(
     windows over all of it would not fit the session's memory.
     """
     since = since or starts
-    newest = analytics.query(
-        f"SELECT max({_EFFECTIVE}) AS newest FROM vitals WHERE topic_id = $topic_id AND ({_between(starts)})",
-        parameters={"topic_id": topic_id},
-    ).table["newest"][0]
-    oldest = newest.as_py() - silence - lookback if newest.is_valid else None
-    where = _READINGS.format(place=f"({_between(starts)})")
+    below = f"({_between(starts)})"
+    back = silence + lookback
+    oldest = _oldest(analytics, "vitals", _EFFECTIVE, f"topic_id = $topic_id AND {below}", topic_id, back)
+    where = _READINGS.format(place=below)
     given = {"topic_id": topic_id, "codes": list(codes), "oldest": oldest}
     each_code = _NEWEST_OF_EACH_CODE.format(where=where, before=_between(since))
     parts = [analytics.query(each_code, parameters=given, repeating=_REPEATING).table]
@@ -107,9 +105,14 @@ def readings_below(
         parts.append(
             analytics.query(_ALL_OF_THE_ALERTED.format(where=where), parameters=whole, repeating=_REPEATING).table
         )
+    return _each_once(parts)
+
+
+def _each_once(parts: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several answers in the order of position, those in more than one once. The first has a row or two a
+    patient and code, the others may have millions."""
     rows = parts[0]
     for part in parts[1:]:
-        # Some are in several answers. The first has a row or two a patient and code, the others may have millions.
         twice = pc.is_in(pa.array(_positions(part)), pa.array(_positions(rows)))
         rows = pa.concat_tables([rows, part.filter(pc.invert(twice))])
     return rows.unify_dictionaries().take(np.argsort(_positions(rows), kind="stable"))

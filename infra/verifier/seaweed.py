@@ -113,6 +113,8 @@ def joined_objects(folders: Iterable[Path]) -> Iterator[Joined]:
     for filer in sorted({found for folder in folders for found in folder.rglob(FILERS) if found.is_dir()}):
         done: set[Place] = set()
         lists = {chunks for chunks in _lists(filer) if len(chunks) > 1}
+        if not lists:
+            continue
         with _Volumes(filer.parent) as volumes:
             for chunks in sorted(lists, key=len, reverse=True):
                 places = frozenset(chunk.place for chunk in chunks)

@@ -11,13 +11,13 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
 
 from warehouse.catalog import load_table
 from warehouse.consent.filters import REGISTRY_TABLE
 from warehouse.consent.histories import CLOCKS_US, NEEDED, Histories, microseconds
 from warehouse.contract import Contracts
+from warehouse.subjects import is_of
 
 
 def consenting_now(
@@ -37,7 +37,7 @@ def consenting_now(
     asked = pa.array(sorted(tokens), pa.string())
     told = Histories([topic.stream for topic in contracts.topics()])
     said = load_table(catalog, namespace, REGISTRY_TABLE).scan(selected_fields=NEEDED).to_arrow()
-    told.take(said.filter(pc.is_in(said["subject_token"].cast(pa.string()), asked)))
+    told.take(said.filter(is_of(said, "subject_token", tokens)))
     at = np.full(len(asked), microseconds(now), np.int64)
     some = np.zeros(len(asked), bool)
     for purpose in purposes:

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from warehouse.erasure.ledger import Ledger
 from warehouse.identity import FIRST_EPOCH
 from warehouse.settings import Settings
+from warehouse.subjects import is_of
 from warehouse.vault import open_vault
 
 
@@ -59,8 +60,7 @@ def _without(rows: pa.Table, column: str, ledger: Ledger) -> pa.Table:
     erased = [token for token in tokens if ledger.epoch_of(token) != FIRST_EPOCH]
     if not erased:
         return rows
-    theirs = pc.is_in(rows[column].cast(pa.string()), pa.array(erased, pa.string()))
-    return rows.filter(pc.invert(pc.fill_null(theirs, False)))
+    return rows.filter(pc.invert(is_of(rows, column, erased)))
 
 
 @contextmanager

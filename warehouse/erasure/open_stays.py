@@ -15,12 +15,11 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 
-from warehouse.erasure.stores import Subject
+from warehouse.erasure.stores import Subject, by_token
+from warehouse.subjects import is_of
 
 OPEN_STAY = "a stay of theirs has not ended: nothing of a patient who is being treated is erased"
 STAYS = "adt_events"
@@ -34,10 +33,9 @@ def with_open_stays(subjects: Collection[Subject], catalog: Catalog, namespace: 
         table = catalog.load_table((namespace, STAYS))
     except NoSuchTableError:
         return set()
-    tokens = pa.array(sorted({token for subject in subjects for token in subject.tokens}), pa.string())
     rows = table.scan(selected_fields=_FIELDS).to_arrow()
     events: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for event in rows.filter(pc.is_in(rows["subject_token"].cast(pa.string()), tokens)).to_pylist():
+    for event in rows.filter(is_of(rows, "subject_token", by_token(subjects))).to_pylist():
         events[event["subject_token"], event["stay_id"]].append(event)
     here = {token for (token, _), of_stay in events.items() if is_open(of_stay)}
     return {subject.request for subject in subjects if here & set(subject.tokens)}

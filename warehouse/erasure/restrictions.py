@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 
@@ -23,9 +21,10 @@ from warehouse.contract import Contracts
 from warehouse.erasure.inventory import tables_for
 from warehouse.erasure.requests import Request
 from warehouse.erasure.states import CERTIFIED, REFUSED, RESTRICTED
-from warehouse.erasure.stores import Subject
+from warehouse.erasure.stores import Subject, by_token
 from warehouse.erasure.tables import TableStore
 from warehouse.retention.holds import EVERY_TABLE, Hold
+from warehouse.subjects import is_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,8 @@ class Registry:
             table = self.catalog.load_table((self.namespace, REGISTRY_TABLE))
         except NoSuchTableError:
             return {}
-        tokens = pa.array(sorted({token for subject in subjects for token in subject.tokens}), pa.string())
         everybodys = table.scan().to_arrow()
-        rows = everybodys.filter(pc.is_in(everybodys["subject_token"].cast(pa.string()), tokens)).to_pylist()
+        rows = everybodys.filter(is_of(everybodys, "subject_token", by_token(subjects))).to_pylist()
         known = [topic.stream for topic in self.contracts.topics()]
         return {
             subject.request: provisions([row for row in rows if row["subject_token"] in subject.tokens], known)

@@ -21,6 +21,7 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 from warehouse.object_store import SinglePutFileIO, StoreUnavailableError
 from warehouse.snapshots import TORN, LiveFile
 from warehouse.staging import StagedFiles, stage
+from warehouse.subjects import is_of
 from warehouse.table_session import store_of
 
 FIELD_ID = b"PARQUET:field_id"
@@ -87,9 +88,7 @@ def without(table: Table, live: LiveFile, column: str, tokens: Collection[str]) 
         raise StoreUnavailableError(f"{location} cannot be read ({type(error).__name__})") from None
     if rows.num_rows != live.file.record_count:
         raise StoreUnavailableError(f"{location} came with {rows.num_rows} of {live.file.record_count} rows")
-    wanted = pa.array(sorted(tokens), pa.string())
-    theirs = pc.fill_null(pc.is_in(rows[column].cast(pa.string()), wanted), False)
-    kept = rows.filter(pc.invert(theirs))
+    kept = rows.filter(pc.invert(is_of(rows, column, tokens)))
     was = Object(location, hashlib.sha256(data).hexdigest(), len(data), rows.num_rows, rows.num_rows - kept.num_rows)
     return was, stage(table, kept, store_of(table))
 

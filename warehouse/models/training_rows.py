@@ -23,6 +23,7 @@ from pyiceberg.catalog import Catalog
 from warehouse.analytics import Analytics
 from warehouse.catalog import load_table
 from warehouse.consent.filters import Purpose
+from warehouse.score_history import HOUR_MS
 
 LONGEST_H = 336
 _NEVER = datetime(1970, 1, 15, tzinfo=UTC)
@@ -47,7 +48,7 @@ WITH {_ASKED}, readings AS (
 )
 SELECT subject_token, code, arg_max(numeric_value, (moment, numeric_value)) AS numeric_value,
        NULL::VARCHAR AS quality_flag, make_timestamptz(max(moment) * 1000) AS event_time, event_time AS kafka_time
-FROM readings GROUP BY subject_token, code, moment // 3600000 ORDER BY event_time, subject_token, code
+FROM readings GROUP BY subject_token, code, moment // {HOUR_MS} ORDER BY event_time, subject_token, code
 """
 _RESULTS = f"""
 WITH {_ASKED}
