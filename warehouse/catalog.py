@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from pyiceberg.catalog import Catalog
@@ -48,7 +49,8 @@ REQUEST_SECONDS = 10
 """After so long without a byte a request to the store is given up. A PUT of Arrow's repeats that three times more."""
 STORE_ATTEMPTS = 2
 _HALF_MADE_S = (0.1, 0.2, 0.4, 0.8)
-"""How long a table that another host is making is waited for before each further look."""
+"""How long what another host is making is waited for before each further look."""
+_Made = TypeVar("_Made")
 
 
 KEY_SYSTEM_PROPERTY = "wardstream.key-system"
@@ -77,7 +79,7 @@ def table_lock(settings: Settings) -> AbstractContextManager[None]:
 def ensure_namespace(catalog: Catalog, namespace: str) -> None:
     """Create the namespace unless it is there."""
     with suppress(NamespaceAlreadyExistsError, IntegrityError):
-        catalog.create_namespace(namespace)
+        _once_made(lambda: catalog.create_namespace(namespace))
 
 
 def pinned_properties(catalog: Catalog, namespace: str, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -115,27 +117,26 @@ def create_table(
     with lock:
         ensure_namespace(catalog, namespace)
         try:
-            _table_being_made(catalog, identifier)
+            _once_made(lambda: catalog.load_table(identifier))
         except NoSuchTableError:
             with suppress(TableAlreadyExistsError):
                 catalog.create_table(identifier, schema, partition_spec=spec, properties=properties)
-        table = _table_being_made(catalog, identifier)
+        table = _once_made(lambda: catalog.load_table(identifier))
     differences = table_differences(table, schema, spec, properties)
     if differences:
         raise TableMismatchError(f"table {namespace}.{contract.name} is not its contract: {'; '.join(differences)}")
     return table
 
 
-def _table_being_made(catalog: Catalog, identifier: tuple[str, str]) -> Table:
-    """The table, which another host may be making now: a REST catalog that names a table before it knows its metadata
-    (SeaweedFS's does) answers 500 meanwhile.
-    """
+def _once_made(ask: Callable[[], _Made]) -> _Made:
+    """What is asked of the catalog about something that another host may be making now: a REST catalog that knows a
+    namespace or table by name before it knows its metadata (SeaweedFS's does) answers 500 meanwhile."""
     for wait_s in _HALF_MADE_S:
         try:
-            return catalog.load_table(identifier)
+            return ask()
         except ServerError:
             time.sleep(wait_s)
-    return catalog.load_table(identifier)
+    return ask()
 
 
 def load_table(catalog: Catalog, namespace: str, name: str) -> Table:

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.exceptions import ServerError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, ServerError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -26,6 +26,7 @@ from warehouse import tables
 from warehouse.catalog import (
     TableMismatchError,
     create_table,
+    ensure_namespace,
     load_table,
     open_catalog,
     table_differences,
@@ -88,6 +89,19 @@ def test_a_table_that_another_host_is_making_is_waited_for_and_a_catalog_that_st
     answers = iter([ServerError("attribute not found"), *[catalog.load_table(identifier)] * 2])
     made = create_table(cast(Catalog, HalfMade()), folder_lake.namespace, contract(), table_lock(folder_lake))
     assert made.metadata.table_uuid == catalog.load_table(identifier).metadata.table_uuid
+
+
+def test_a_namespace_that_another_host_is_making_is_waited_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([ServerError("failed to check namespace"), NamespaceAlreadyExistsError("there"), ServerError("x")])
+
+    class HalfMade:
+        def create_namespace(self, _: object) -> None:
+            raise next(answers, ServerError("still"))
+
+    monkeypatch.setattr(catalog_module, "_HALF_MADE_S", (0.0, 0.0))
+    ensure_namespace(cast(Catalog, HalfMade()), "lake")
+    with pytest.raises(ServerError, match="still"):
+        ensure_namespace(cast(Catalog, HalfMade()), "lake")
 
 
 def test_a_table_that_is_not_its_contract_is_refused(folder_lake: Settings) -> None:
