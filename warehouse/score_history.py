@@ -147,11 +147,12 @@ def measured_hours_below(
 def last_scores(analytics: Analytics, tokens: Sequence[str], hours: int) -> pa.Table:
     """The score made last of each hour of these patients, as far as `hours` before the newest of the patient.
 
-    Columns `subject_token`, `hour_start`, `score`, `threshold`, `model_version`, `scored_at`.
+    Columns `subject_token`, `hour_start`, `hour_of_stay`, `score`, `threshold`, `model_version`, `scored_at`.
     """
     return analytics.query(
         """
-        SELECT subject_token, hour_start, arg_max(score, scored_at) AS score,
+        SELECT subject_token, hour_start, arg_max(hour_of_stay, scored_at) AS hour_of_stay,
+               arg_max(score, scored_at) AS score,
                arg_max(threshold, scored_at) AS threshold, arg_max(model_version, scored_at) AS model_version,
                max(scored_at) AS scored_at
         FROM (

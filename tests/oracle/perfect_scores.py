@@ -8,6 +8,7 @@ Does not hold: rows (`perfect`, `perfect_streams`), or anything of the product.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,23 +34,22 @@ class Told(NamedTuple):
 
     score: ToldScore
     at_ms: int
-    hour_of_stay: int
 
 
 def scores_told(tables: dict[str, LakeTable], moments_ms: tuple[int, ...]) -> list[Told]:
     """What is told at each moment: the scores that the rows appended by then give, where they are others than told."""
     told: list[Told] = []
-    last: dict[tuple[str, int], float] = {}
+    last: dict[tuple[str, int], ToldScore] = {}
     for at_ms in moments_ms:
         rows = {name: _until(tables[OWN_TABLE[name]].rows, at_ms) for name in (VITALS, WEARABLES, LABS, ADMISSIONS)}
         known = hours_of([rows[VITALS], rows[WEARABLES]], rows[LABS], rows[ADMISSIONS])
         for token, hours in sorted(known.items()):
             for hour in range(hours.began, hours.newest + 1):
                 features = Hour(hours, hour, MODEL.window_h).features(MODEL.names)
-                score = float(MODEL.scores(features[None, :])[0])
+                score = _score(token, hour, hours.number(hour), float(MODEL.scores(features[None, :])[0]))
                 if last.get((token, hour)) != score:
                     last[token, hour] = score
-                    told.append(Told(_score(token, hour, score, at_ms), at_ms, hour - hours.began + 1))
+                    told.append(Told(replace(score, scored_us=at_ms * 1000), at_ms))
     return told
 
 
@@ -82,7 +82,7 @@ def message(told: Told, person: str, source: dict[str, Any], iso: Any) -> bytes:
     said = {
         "score_id": f"{score.token[:8]}-{score.hour}-{told.at_ms}", "patient_id": person, "ward": "ICU-1",
         "subject_token": score.token, "model": MODEL.name, "model_version": MODEL.version,
-        "hour_start": iso(score.hour * HOUR_MS), "hour_of_stay": told.hour_of_stay, "score": score.score,
+        "hour_start": iso(score.hour * HOUR_MS), "hour_of_stay": score.hour_of_stay, "score": score.score,
         "risk": score.risk, "threshold": score.threshold, "is_alerting": score.is_alerting, "reasons": ["one"],
         "missing": ["another"], "contributions": None, "alert_id": None, "revision": 0,
         "effective_at": iso(told.at_ms - 100), "scored_at": iso(told.at_ms), "source": source,
@@ -90,9 +90,9 @@ def message(told: Told, person: str, source: dict[str, Any], iso: Any) -> bytes:
     return json.dumps(said).encode()
 
 
-def _score(token: str, hour: int, score: float, at_ms: int) -> ToldScore:
+def _score(token: str, hour: int, number: int, score: float) -> ToldScore:
     risk, threshold = MODEL.risk(score), MODEL.threshold
-    return ToldScore(token, hour, score, risk, threshold, score >= threshold, MODEL.version, 0, at_ms * 1000, "")
+    return ToldScore(token, hour, number, score, risk, threshold, score >= threshold, MODEL.version, 0, 0, "")
 
 
 def _until(rows: pa.Table, at_ms: int) -> pa.Table:

@@ -32,10 +32,12 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class ToldScore:
-    """A score as its message tells it. `hour`: since 1970 UTC; `scored_us`: when it was told; `at`: its position."""
+    """A score as its message tells it. `hour`: since 1970 UTC; `hour_of_stay`: counted from its beginning, from 1;
+    `scored_us`: when it was told; `at`: its position."""
 
     token: str
     hour: int
+    hour_of_stay: int
     score: float
     risk: float
     threshold: float
@@ -49,8 +51,8 @@ class ToldScore:
 def told_scores(log: pa.Table) -> list[ToldScore]:
     """The readable scores of a log in its order: partition by partition, so each patient's in the order of telling."""
     known = log.filter(pc.is_null(log["fault"]))
-    names = ("subject_token", "score", "risk", "threshold", "is_alerting", "model_version", "revision")
-    columns = [known[name].to_pylist() for name in (*names, "partition", "offset")]
+    names = ("hour_of_stay", "score", "risk", "threshold", "is_alerting", "model_version", "revision")
+    columns = [known[name].to_pylist() for name in ("subject_token", *names, "partition", "offset")]
     hour_us, scored_us = (known[name].cast(pa.int64()).to_pylist() for name in ("hour_start", "scored_at"))
     return [
         ToldScore(token, hour // HOUR_US, *said, at, _position(partition, offset))
@@ -87,14 +89,17 @@ def check_scores(history: History) -> Iterator[Finding]:
     yield _finding("scores_forged", _unlike_model(told, models), "risk, threshold or call are not the model's")
     yield _finding("scores_forged", _orphans(told), "contributions to a score that was not told")
     last = {(t.token, t.hour): t for t in told if t.revision == 0}
-    wrong, missing = [], 0
+    wrong, misnumbered, missing = [], [], 0
     for place, score in recomputed(known, last, models, history.models[0]).items():
         if place not in last:
             missing += 1
         elif last[place].score != score:
             wrong.append(last[place])
+        elif not known[place[0]].is_longer_than_sought and last[place].hour_of_stay != known[place[0]].number(place[1]):
+            misnumbered.append(last[place])
     yield Finding("scores_missing", missing, "hour that the rows give, without a score")
     yield _finding("scores_wrong", wrong, "last score of an hour is not what its rows give")
+    yield _finding("scores_wrong", misnumbered, "last score of an hour counts it as another hour of the stay")
 
 
 def recomputed(

@@ -61,6 +61,15 @@ class Hours:
             first = hour
         return first
 
+    @property
+    def is_longer_than_sought(self) -> bool:
+        """No admission tells, and the beginning lies so far back that it moves on with every hour."""
+        return self.start is None and self.newest - min(self.measured) >= LONGEST_STAY_H
+
+    def number(self, hour: int) -> int:
+        """Which hour of the stay this is, from 1."""
+        return hour - self.began + 1
+
     def take(self, variable: str, at_ms: int, value: np.float32) -> None:
         of_hour = self.values.setdefault(at_ms // HOUR_MS, {})
         of_hour[variable] = max(of_hour.get(variable, (at_ms, value)), (at_ms, value))

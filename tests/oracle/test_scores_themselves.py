@@ -89,6 +89,7 @@ WRONG = {
         "scores_wrong",
         _score_of(_told_once, lambda at, s: put(at, score=float(np.nextafter(s, 1.0)))),
     ),
+    "another hour of the stay": ("scores_wrong", _in_scores(_told_again, lambda at: put(at, hour_of_stay=99))),
     "a score of another reading": ("scores_wrong", _reading_changed),
     "a score of an hour to come": (
         "scores_forged",

@@ -7,8 +7,8 @@ Kafka, or any clock: time is the newest append it has seen.
 **When.** A patient with a new hour, or with a result that was new or corrected, is scored at the next round; one with
 other new values no more often than `EVERY`. Rounds are `PAUSE` apart by append time and take `AT_ONCE` patients, so
 that an hour that begins for all of them at once holds no alert back; nobody waits so long that an hour falls out of
-reach. Every hour that changed is scored anew, up to `REACH_H` hours back, and told where its score differs from what
-was told.
+reach. Every hour that changed is scored anew, up to `REACH_H` hours back, and told where its score, or which hour of the
+stay it is, differs from what was told: an admission read late moves the numbers, and may leave a score as it was.
 
 **Alerts** count by hours: an episode begins with the hour whose score reaches the threshold, so that the same messages
 give the same alert ids however they are cut into batches. A score that no longer holds, since a result was corrected or
@@ -62,6 +62,7 @@ _EMPTY = (
     ("_is_known", False),
     ("_told", np.nan),
     ("_told_hour", NO_HOUR),
+    ("_told_number", 0),
 )
 
 
@@ -145,6 +146,7 @@ class SepsisMonitor:
         self._is_known = np.empty(0, bool)
         self._told = np.empty((0, reach_h), np.float32)
         self._told_hour = np.empty((0, reach_h), np.int64)
+        self._told_number = np.empty((0, reach_h), np.int32)
         self._fit()
 
     # --- what comes in
@@ -216,8 +218,8 @@ class SepsisMonitor:
 
         Args:
             before: what lies below the positions to go on from.
-            told: the last score of each patient's hours: `subject_token`, `hour_start`, `score`, `threshold`,
-                `model_version`, `scored_at`.
+            told: the last score of each patient's hours: `subject_token`, `hour_start`, `hour_of_stay`, `score`,
+                `threshold`, `model_version`, `scored_at`.
             past: past alerts and withheld ones, as `WardMonitor.restore` takes them, with `alert_id` and `retracts`.
         """
         for stream in STREAMS:
@@ -246,6 +248,7 @@ class SepsisMonitor:
         place = hour[ours] % self.history.reach_h
         self._told[slot[ours], place] = score[ours].astype(np.float32)
         self._told_hour[slot[ours], place] = hour[ours]
+        self._told_number[slot[ours], place] = told["hour_of_stay"].to_numpy()[ours]
         # Hours that another model scored are over too: nobody is called about them by its successor.
         np.maximum.at(self._scored_hour, slot[within], hour[within])
         at = within[np.lexsort((hour[within], slot[within]))]
@@ -376,10 +379,12 @@ class SepsisMonitor:
         return _Scored(model, hours.slot[wanted], hours.at_hour[wanted], hours.panel.hour[wanted], rows, score)
 
     def _note_told(self, scored: _Scored) -> np.ndarray:
-        """Indices of the rows whose score differs from what was told of that hour."""
-        slot, place = scored.slot, scored.at_hour % self.history.reach_h
-        same = (self._told_hour[slot, place] == scored.at_hour) & (self._told[slot, place] == scored.score)
-        self._told_hour[slot, place], self._told[slot, place] = scored.at_hour, scored.score
+        """Indices of the rows that differ from what was told of that hour, in score or in number."""
+        at = scored.slot, scored.at_hour % self.history.reach_h
+        said = (self._told_hour, scored.at_hour), (self._told, scored.score), (self._told_number, scored.hour_of_stay)
+        same = np.logical_and.reduce([told[at] == now for told, now in said])
+        for told, now in said:
+            told[at] = now
         return np.flatnonzero(~same)
 
     def _alerts(self, scored: _Scored, now: datetime | None) -> list[tuple[int, tuple[str, Alert]]]:

@@ -78,8 +78,8 @@ def _played(story: list[Row], size: int, model: SepsisModel | None = None) -> li
 def _scores(told: list[Told]) -> list[ToldScore]:
     return [
         ToldScore(
-            s.subject_token, s.hour_ms // HOUR_MS, s.score, s.risk, s.threshold, s.is_alerting, s.model_version, 0, nth,
-            "",
+            s.subject_token, s.hour_ms // HOUR_MS, s.hour_of_stay, s.score, s.risk, s.threshold, s.is_alerting,
+            s.model_version, 0, nth, "",
         )
         for nth, of in enumerate(told)
         for s in of.scores
@@ -123,8 +123,10 @@ def test_the_last_score_of_every_hour_and_every_alert_are_those_of_the_oracle(se
     }
     model = read_model(BUILT_IN)
     last = {(score.token, score.hour): score for score in _scores(told)}
-    wanted = recomputed(hours_of([rows[VITALS]], rows[RESULTS], rows[ADMISSIONS]), last, {model.version: model}, model)
+    known = hours_of([rows[VITALS]], rows[RESULTS], rows[ADMISSIONS])
+    wanted = recomputed(known, last, {model.version: model}, model)
     assert {place: last[place].score for place in wanted} == wanted
+    assert all(last[token, hour].hour_of_stay == known[token].number(hour) for token, hour in wanted)
     assert not _wrong(told)
     assert [alert for alert in _alerts(told) if alert.because is None and alert.retracts is None]
 

@@ -145,6 +145,10 @@ def _hour(moment: datetime) -> int:
     return int(moment.timestamp() // 3600)
 
 
+def _last_numbers(told: Told) -> dict[tuple[str, int], int]:
+    return {(score.subject_token, score.hour_ms): score.hour_of_stay for score in told.scores}
+
+
 def _last_told(told: Told) -> dict[tuple[str, int], np.float32]:
     return {(score.subject_token, score.hour_ms // 3_600_000): np.float32(score.score) for score in told.scores}
 
@@ -183,6 +187,27 @@ def test_an_unchanged_score_is_not_told_again() -> None:
     monitor = _monitor()
     _play(monitor, [hr(0.0)])
     assert not _play(monitor, [hr(0.1), hr(0.2), hr(0.3)]).scores
+
+
+def test_an_admission_read_late_moves_the_numbers_of_hours_whose_score_it_leaves_alone() -> None:
+    monitor = _monitor(ToyModel(of_hour=0))
+    before = _play(monitor, [hr(2.0), hr(3.0)])
+    late = [("adt.events", _appended(admission("t", "A01", 0.0, "ICU-1", "a1"), 3.1, 0)), hr(3.2, offset=1)]
+    told = _play(monitor, late) + monitor.settle()
+    assert [score.hour_of_stay for score in before.scores] == [1, 2]
+    assert [score.hour_of_stay for score in told.scores] == [1, 2, 3, 4], "the admission gives the stay two hours more"
+    assert {score.score for score in told.scores[2:]} == {score.score for score in before.scores}
+    known = _last_numbers(before) | _last_numbers(told)
+    assert sorted(known.values()) == [1, 2, 3, 4]
+
+
+def test_after_a_restart_a_number_that_stands_is_not_told_again() -> None:
+    source, story = OneModel(ToyModel(of_hour=0)), [hr(2.0), hr(3.0)]
+    before = _play(SepsisMonitor(source), story)
+    late = [("adt.events", _appended(admission("t", "A01", 0.0, "ICU-1", "a1"), 3.1, 0)), hr(3.2, offset=1)]
+    again = _restarted(source, story, before)
+    assert not _play(again, [late[1]]).scores
+    assert [score.hour_of_stay for score in _play(again, late).scores] == [1, 2, 3, 4]
 
 
 def test_a_new_hour_settles_the_one_before() -> None:
@@ -328,6 +353,7 @@ def _told_table(told: Told) -> pa.Table:
         {
             "subject_token": score.subject_token,
             "hour_start": datetime.fromtimestamp(score.hour_ms / 1000, UTC),
+            "hour_of_stay": score.hour_of_stay,
             "score": score.score,
             "threshold": score.threshold,
             "model_version": score.model_version,
@@ -336,8 +362,8 @@ def _told_table(told: Told) -> pa.Table:
         for nth, score in last.values()
     ]
     schema = pa.schema(
-        [("subject_token", pa.string()), ("hour_start", us), ("score", pa.float64()), ("threshold", pa.float64()),
-         ("model_version", pa.string()), ("scored_at", us)]
+        [("subject_token", pa.string()), ("hour_start", us), ("hour_of_stay", pa.int64()), ("score", pa.float64()),
+         ("threshold", pa.float64()), ("model_version", pa.string()), ("scored_at", us)]
     )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=schema)
 

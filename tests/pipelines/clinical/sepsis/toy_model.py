@@ -15,12 +15,12 @@ class ToyModel:
     name = "toy"
     threshold = 0.5
 
-    def __init__(self, version: str = "v1", weight: float = 1.0) -> None:
-        self.version, self._weight = version, weight
+    def __init__(self, version: str = "v1", weight: float = 1.0, of_hour: float = 1e-4) -> None:
+        self.version, self._weight, self._of_hour = version, weight, np.float32(of_hour)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         known = np.nan_to_num(rows[:, [LACTATE, HEART_RATE, HOUR]], nan=0.0)
-        told = self._weight * known[:, 0] - np.float32(3.0) + known[:, 1] / np.float32(1000) + known[:, 2] / 10_000
+        told = self._weight * known[:, 0] - np.float32(3.0) + known[:, 1] / np.float32(1000) + known[:, 2] * self._of_hour
         return (np.float32(1) / (np.float32(1) + np.exp(-told.astype(np.float32)))).astype(np.float32)
 
     def risks(self, scores: np.ndarray) -> np.ndarray:
