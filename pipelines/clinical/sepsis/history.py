@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.clinical.patients import Register
 from pipelines.clinical.readings import milliseconds
@@ -89,6 +90,27 @@ class PatientHours:
     panel: Panel
     slot: np.ndarray
     at_hour: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """How far rows go of each patient they tell something of: int64[k] each.
+
+    Attributes:
+        slot: the patients, each once.
+        hour: the latest hour since 1970 UTC in which something of the patient was measured.
+        row: that row.
+    """
+
+    slot: np.ndarray
+    hour: np.ndarray
+    row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def take(self, chosen: np.ndarray) -> Latest:
+        return Latest(self.slot[chosen], self.hour[chosen], self.row[chosen])
 
 
 class HourlyHistory:
@@ -157,8 +179,7 @@ class HourlyHistory:
                 order of rows; `patient_id` where it is known.
         """
         variable, value = _variables(rows["code"]), rows["numeric_value"].to_numpy().astype(np.float32)
-        placed = (variable >= 0) & (_PLACE[variable] >= 0) & ~np.isnan(value)
-        slot = self._slots_of(rows, placed)
+        slot = self._slots_of_readings(rows, variable, value)
         row = np.flatnonzero(slot >= 0)
         at_ms = _effective_ms(rows, "event_time")[row]
         self._advance(slot[row], at_ms // HOUR_MS)
@@ -197,6 +218,24 @@ class HourlyHistory:
         for slot in touched:
             self._admit(slot)
 
+    def until_readings(self, rows: pa.Table) -> Latest:
+        """How far rows of readings go, before they are taken in."""
+        variable, value = _variables(rows["code"]), rows["numeric_value"].to_numpy().astype(np.float32)
+        slot = self._slots_of_readings(rows, variable, value)
+        return _latest(slot, _effective_ms(rows, "event_time") // HOUR_MS)
+
+    def until_results(self, rows: pa.Table) -> Latest:
+        """How far rows of results go that stand."""
+        slot = self._slots_of(rows, _variables(rows["code"]) >= 0, flagged=True)
+        return _latest(np.where(np.isnan(_standing(rows)), -1, slot), _effective_ms(rows, "collected_at") // HOUR_MS)
+
+    def pass_hours(self, slots: np.ndarray, hours: np.ndarray) -> None:
+        """Let time go on for these patients, up to these hours, though nothing was measured in them. Only ahead of a
+        measurement that comes later than they are."""
+        before = self.newest[slots].astype(np.int64)
+        self.newest[slots] = hours
+        self._clear(slots, before)
+
     def note_measured(self, tokens: list[str], hours: np.ndarray) -> None:
         """Hours since 1970 UTC in which something of these patients was measured that is not told otherwise."""
         known = [
@@ -210,6 +249,10 @@ class HourlyHistory:
             self._measured[slot[kept], hour[kept] % self._span] = True
 
     # --- what it says
+
+    def is_admitted(self, slots: np.ndarray) -> np.ndarray:
+        """bool[len(slots)]: whether an admission says when the patient's stay began."""
+        return self._began[slots] > NO_HOUR
 
     def began(self, slots: np.ndarray) -> np.ndarray:
         """int64[len(slots)]: the hour in which each patient's stay began."""
@@ -251,6 +294,9 @@ class HourlyHistory:
         return {"age": born == born, "sex": sex == sex, "admission": admission_h == admission_h}
 
     # --- within
+
+    def _slots_of_readings(self, rows: pa.Table, variable: np.ndarray, value: np.ndarray) -> np.ndarray:
+        return self._slots_of(rows, (variable >= 0) & (_PLACE[variable] >= 0) & ~np.isnan(value))
 
     def _slots_of(self, rows: pa.Table, wanted: np.ndarray, flagged: bool = False) -> np.ndarray:
         """int64[n]: the slot of each wanted row that names a patient and, unless `flagged`, bears no flag; else -1."""
@@ -458,20 +504,31 @@ def _effective_ms(rows: pa.Table, column: str) -> np.ndarray:
 
 
 def _versions(rows: pa.Table, row: np.ndarray, variable: np.ndarray) -> np.ndarray:
-    """The chosen rows as entries; a version that is withdrawn, flagged or without a number has none."""
+    """The chosen rows as entries."""
     chosen = rows.take(pa.array(row))
     entries: np.ndarray[Any, Any] = np.empty(len(row), _RESULT)
-    status = chosen["status"].to_pylist()
     entries["order"] = np.array(list(map(hash, chosen["order_id"].to_pylist())), np.int64).view(np.uint64)
     entries["variable"] = variable
     entries["collected_ms"] = _effective_ms(chosen, "collected_at")
     entries["reported_ms"] = milliseconds(chosen["reported_at"])
-    entries["rank"] = [_RANKS.get(word, 0) for word in status]
+    entries["rank"] = [_RANKS.get(word, 0) for word in chosen["status"].to_pylist()]
     entries["event"] = chosen["event_id"].to_pylist()
-    value = chosen["numeric_value"].to_numpy().astype(np.float32)
-    gone = (entries["rank"] == _RANKS["X"]) | chosen["quality_flag"].is_valid().to_numpy()
-    entries["value"] = np.where(gone, np.nan, value)
+    entries["value"] = _standing(chosen)
     return entries
+
+
+def _standing(results: pa.Table) -> np.ndarray:
+    """float32[n]: each result's number; NaN for one that is withdrawn, flagged or has none."""
+    withdrawn = pc.fill_null(pc.equal(results["status"], "X"), False).to_numpy()
+    value = results["numeric_value"].to_numpy().astype(np.float32)
+    return np.where(withdrawn | results["quality_flag"].is_valid().to_numpy(), np.float32(np.nan), value)
+
+
+def _latest(slot: np.ndarray, hour: np.ndarray) -> Latest:
+    row = np.flatnonzero(slot >= 0)
+    row = row[np.lexsort((hour[row], slot[row]))]
+    row = row[_ends(slot[row])]
+    return Latest(slot[row], hour[row].astype(np.int64), row)
 
 
 def _ends(*keys: np.ndarray) -> np.ndarray:

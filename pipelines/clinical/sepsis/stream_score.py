@@ -31,7 +31,7 @@ from pipelines.alerts.policy import AlertPolicy, Decision, Episodes, Findings, P
 from pipelines.clinical.carry_forward import running_maximum, stable_order
 from pipelines.clinical.readings import milliseconds
 from pipelines.clinical.sepsis.features import FEATURES, WINDOW_H, features
-from pipelines.clinical.sepsis.history import HOUR_MS, NO_HOUR, REACH_H, UNCHANGED, HourlyHistory
+from pipelines.clinical.sepsis.history import HOUR_MS, NO_HOUR, REACH_H, SILENCE_H, UNCHANGED, HourlyHistory
 from pipelines.clinical.sepsis.intensive_care import IntensiveCare
 from pipelines.clinical.sepsis.newest_rows import NewestRows
 from pipelines.clinical.sepsis.panel import Floats
@@ -162,11 +162,13 @@ class SepsisMonitor:
         if stream not in STREAMS or not len(rows):
             return NOTHING
         told = NOTHING
-        pieces = [rows] if stream == ADMISSIONS else list(self._pieces(stream, rows))
-        for piece in pieces:
-            self._take(stream, piece)
+        pieces = [(rows, False)] if stream == ADMISSIONS else list(self._pieces(stream, rows))
+        for piece, leaps in pieces:
             # Before anybody is scored: which model is in force depends on it, and after a restart there is no time yet.
             self._appended_ms = max(self._appended_ms, pc.max(piece["kafka_time"]).value // 1000)
+            if leaps:
+                told += self._before_leap(stream, piece, now)
+            self._take(stream, piece)
             overdue = self._overdue()
             if len(overdue):
                 told += self._score(overdue, now)
@@ -276,8 +278,9 @@ class SepsisMonitor:
 
     # --- within
 
-    def _pieces(self, stream: str, rows: pa.Table) -> Iterator[pa.Table]:
-        """The rows, cut where a patient's newest hour moves on by half the reach: else hours would go by unscored."""
+    def _pieces(self, stream: str, rows: pa.Table) -> Iterator[tuple[pa.Table, bool]]:
+        """The rows, cut where a patient's newest hour moves on by half the reach: else hours would go by unscored; and
+        whether anybody's does so with a piece's first row."""
         step = self.history.reach_h // 2
         token = rows["subject_token"]
         encoded = (token if pa.types.is_dictionary(token.type) else token.dictionary_encode()).combine_chunks()
@@ -294,10 +297,28 @@ class SepsisMonitor:
         nth = np.empty(len(order), np.int64)
         nth[order] = np.maximum(ahead - base, 0) // step
         if not nth.any():
-            yield rows
+            yield rows, False
             return
         for at in np.unique(nth).tolist():
-            yield rows.filter(pa.array(nth == at))
+            yield rows.filter(pa.array(nth == at)), at > 0
+
+    def _before_leap(self, stream: str, rows: pa.Table, now: datetime | None) -> Told:
+        """Score those whose newest hour is about to leap while their hours are in reach, by the hours of the gap where
+        it is longer than that; an alert of it is due to the row that ends the gap. One that ends a stay has no hours."""
+        history = self.history
+        to = history.until_results(rows) if stream == RESULTS else history.until_readings(rows)
+        self._fit()
+        to = to.take(history.newest[to.slot] > NO_HOUR)
+        last = rows.take(pa.array(to.row))
+        self._name(stream, last, to.slot)
+        self._set_clocks(stream, last, to.slot)
+        told = self._score(np.intersect1d(self._waiting(), to.slot), now)
+        longest = np.where(history.is_admitted(to.slot), history.hours, SILENCE_H)
+        to = to.take(to.hour - history.newest[to.slot] <= longest)
+        while len(to := to.take(to.hour - history.newest[to.slot] > history.reach_h)):
+            history.pass_hours(to.slot, history.newest[to.slot] + history.reach_h)
+            told += self._score(np.intersect1d(self._waiting(), to.slot), now)
+        return told
 
     def _known_newest(self, tokens: pa.Array) -> np.ndarray:
         slots = [self.history.patients.find(token) for token in tokens.to_pylist()]
@@ -310,6 +331,10 @@ class SepsisMonitor:
             return
         if stream == RESULTS:
             self._is_urgent[slot[slot >= 0]] = True
+        self._name(stream, rows, slot)
+
+    def _name(self, stream: str, rows: pa.Table, slot: np.ndarray) -> None:
+        """Who patients are and where they lie, by the newest of these rows; `slot` -1: nobody's."""
         self._is_known[self._seen.note(stream, _moment(stream), rows, slot)] = True
 
     def _feed(self, stream: str, rows: pa.Table) -> np.ndarray:
@@ -319,10 +344,13 @@ class SepsisMonitor:
         take = self.history.take_results if stream == RESULTS else self.history.take_readings
         slot = take(rows)
         self._fit()
+        self._set_clocks(stream, rows, slot)
+        return slot
+
+    def _set_clocks(self, stream: str, rows: pa.Table, slot: np.ndarray) -> None:
         said = slot >= 0
         effective_ms = np.minimum(milliseconds(rows[_moment(stream)]), milliseconds(rows["kafka_time"]))
         np.maximum.at(self._clock_ms, slot[said], effective_ms[said])
-        return slot
 
     def _waiting(self) -> np.ndarray:
         """Patients with something new whose identity is known since the start: nobody else can be told of."""

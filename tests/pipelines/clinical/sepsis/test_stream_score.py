@@ -323,6 +323,53 @@ def test_a_patient_whose_hours_leap_is_scored_in_every_hour() -> None:
     assert hours == {(token, hour) for token in ("t", "u") for hour in range(1, 91)}
 
 
+def _hours(told: Told) -> list[int]:
+    return sorted({score.hour_of_stay for score in told.scores})
+
+
+@pytest.mark.parametrize("size", [1, 9])
+def test_hours_that_wait_for_their_turn_are_scored_before_the_patient_leaps_beyond_them(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(stream_score, "AT_ONCE", 0)
+    monitor = _monitor()
+    story = [hr(0.0), hr(2.0), hr(4.0), hr(24.0)]
+    told = _play(monitor, story, size) + monitor.settle()
+    assert _hours(told) == list(range(1, 26))
+
+
+@pytest.mark.parametrize("gap", [13, 24, 25, 40, 70])
+@pytest.mark.parametrize("size", [1, 9])
+def test_a_gap_is_scored_in_every_hour_as_if_somebody_had_looked(gap: int, size: int) -> None:
+    story: list[Row] = [("adt.events", _appended(admission("t", "A01", 0.0, "ICU-1", "a1", 1960), 0.1, 0))]
+    story += [hr(0.5), lactate(1.0, 3.0), hr(gap + 1.0), lactate(gap + 1.5, 2.0, "p"), hr(gap + 2.0)]
+    monitor = _monitor()
+    told = _play(monitor, story, size) + monitor.settle()
+    assert _last_told(told) == _offline(story)
+
+
+def test_an_alert_of_a_gap_is_due_to_the_row_that_ends_it_and_not_expired() -> None:
+    """Risk rises by the hour alone and crosses the threshold while nothing is heard."""
+    monitor = _monitor(ToyModel(of_hour=0.05))
+    for stream, row in (hr(0.0), lactate(0.1, 2.0), hr(1.0)):
+        assert not monitor.observe(stream, table([row]), at(1.1)).alerts
+    [(_, alert)] = monitor.observe(VITALS, table([hr(30.0, offset=5)[1]]), at(30.1)).alerts
+    assert (alert.withheld_because, alert.offset) == (None, 5)
+    assert alert.effective_ms // 3_600_000 * 3_600_000 == alert.episode_start_ms == int(at(19).timestamp()) * 1000
+
+
+def test_hours_of_a_silence_that_ends_a_stay_are_nobodys() -> None:
+    monitor = _monitor()
+    told = _play(monitor, [hr(0.5), hr(60.0)]) + monitor.settle()
+    assert {score.hour_ms // 3_600_000 - int(START.timestamp()) // 3_600 for score in told.scores} == {0, 60}
+
+
+def test_a_result_that_does_not_stand_moves_no_time() -> None:
+    monitor = _monitor()
+    told = _play(monitor, [hr(0.5), lactate(40.0, 3.0, status="X")]) + monitor.settle()
+    assert _hours(told) == [1]
+
+
 # --- a restart
 
 
@@ -393,6 +440,16 @@ def test_after_a_restart_it_is_as_if_it_had_never_stopped(seed: int) -> None:
     expected = {**_last_told(before), **_last_told(left)}
     assert {**_last_told(before), **_last_told(right)} == expected == _offline(story)
     assert _ids(left) == _ids(right)
+
+
+def test_after_a_restart_a_patient_who_leaps_with_the_first_row_is_scored_in_every_hour() -> None:
+    story: list[Row] = [("adt.events", _appended(admission("t", "A01", 0.0, "ICU-1", "a1", 1960), 0.1, 0))]
+    story += [hr(0.5), lactate(1.0, 3.0)]
+    before = _play(_monitor(), story)
+    then = hr(40.0)
+    monitor = _restarted(OneModel(ToyModel()), story, before)
+    told = _play(monitor, [then]) + monitor.settle()
+    assert {**_last_told(before), **_last_told(told)} == _offline([*story, then])
 
 
 def test_after_a_restart_the_first_scores_are_of_the_model_in_force_and_not_of_the_first_there_was() -> None:
