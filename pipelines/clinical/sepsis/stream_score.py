@@ -7,8 +7,8 @@ Kafka, or any clock: time is the newest append it has seen.
 **When.** A patient with a new hour, or with a result that was new or corrected, is scored at the next round; one with
 other new values no more often than `EVERY`. Rounds are `PAUSE` apart by append time and take `AT_ONCE` patients, so
 that an hour that begins for all of them at once holds no alert back; nobody waits so long that an hour falls out of
-reach. Every hour that changed is scored anew, up to `REACH_H` hours back, and told where its score, or which hour of the
-stay it is, differs from what was told: an admission read late moves the numbers, and may leave a score as it was.
+reach. Every hour that changed is scored anew, up to `REACH_H` hours back, and told where its score, or its number in
+the stay, differs from what was told: an admission read late moves the numbers, and may leave a score as it was.
 
 **Alerts** count by hours: an episode begins with the hour whose score reaches the threshold, so that the same messages
 give the same alert ids however they are cut into batches. A score that no longer holds, since a result was corrected or
@@ -280,7 +280,7 @@ class SepsisMonitor:
 
     def _pieces(self, stream: str, rows: pa.Table) -> Iterator[tuple[pa.Table, bool]]:
         """The rows, cut where a patient's newest hour moves on by half the reach: else hours would go by unscored; and
-        whether anybody's does so with a piece's first row."""
+        whether anybody's moves on so far with a piece."""
         step = self.history.reach_h // 2
         token = rows["subject_token"]
         encoded = (token if pa.types.is_dictionary(token.type) else token.dictionary_encode()).combine_chunks()
@@ -293,18 +293,19 @@ class SepsisMonitor:
         known = self._known_newest(encoded.dictionary)[subject[order]]
         base = np.where(known > NO_HOUR, np.minimum(known, begins), begins)
         # A patient back after a silence begins anew: the hours between are nobody's.
-        base = np.where(begins - base > self.history.hours, begins, base)
+        returns = begins - base > self.history.hours
+        base = np.where(returns, begins, base)
         nth = np.empty(len(order), np.int64)
         nth[order] = np.maximum(ahead - base, 0) // step
         if not nth.any():
-            yield rows, False
+            yield rows, bool(returns.any())
             return
         for at in np.unique(nth).tolist():
-            yield rows.filter(pa.array(nth == at)), at > 0
+            yield rows.filter(pa.array(nth == at)), bool(at > 0 or returns.any())
 
     def _before_leap(self, stream: str, rows: pa.Table, now: datetime | None) -> Told:
-        """Score those whose newest hour is about to leap while their hours are in reach, by the hours of the gap where
-        it is longer than that; an alert of it is due to the row that ends the gap. One that ends a stay has no hours."""
+        """Score those whose hours are about to fall out of reach, and the hours of a gap that is longer than it. What
+        is told is due to the row that ends the gap. One that ends a stay has no hours."""
         history = self.history
         to = history.until_results(rows) if stream == RESULTS else history.until_readings(rows)
         self._fit()
@@ -312,7 +313,8 @@ class SepsisMonitor:
         last = rows.take(pa.array(to.row))
         self._name(stream, last, to.slot)
         self._set_clocks(stream, last, to.slot)
-        told = self._score(np.intersect1d(self._waiting(), to.slot), now)
+        lost = to.hour - history.changed[to.slot] >= history.reach_h
+        told = self._score(np.intersect1d(self._waiting(), to.slot[lost]), now)
         longest = np.where(history.is_admitted(to.slot), history.hours, SILENCE_H)
         to = to.take(to.hour - history.newest[to.slot] <= longest)
         while len(to := to.take(to.hour - history.newest[to.slot] > history.reach_h)):

@@ -338,6 +338,16 @@ def test_hours_that_wait_for_their_turn_are_scored_before_the_patient_leaps_beyo
     assert _hours(told) == list(range(1, 26))
 
 
+def test_hours_that_wait_for_their_turn_are_scored_before_the_patient_returns_from_a_long_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_score, "AT_ONCE", 0)
+    monitor = _monitor()
+    told = _play(monitor, [hr(0.0), hr(2.0), hr(90.0)]) + monitor.settle()
+    began = int(START.timestamp()) // 3_600
+    assert {score.hour_ms // 3_600_000 - began for score in told.scores} == {0, 1, 2, 90}
+
+
 @pytest.mark.parametrize("gap", [13, 24, 25, 40, 70])
 @pytest.mark.parametrize("size", [1, 9])
 def test_a_gap_is_scored_in_every_hour_as_if_somebody_had_looked(gap: int, size: int) -> None:

@@ -20,7 +20,8 @@ class ToyModel:
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         known = np.nan_to_num(rows[:, [LACTATE, HEART_RATE, HOUR]], nan=0.0)
-        told = self._weight * known[:, 0] - np.float32(3.0) + known[:, 1] / np.float32(1000) + known[:, 2] * self._of_hour
+        told = self._weight * known[:, 0] - np.float32(3.0) + known[:, 1] / np.float32(1000)
+        told += known[:, 2] * self._of_hour
         return (np.float32(1) / (np.float32(1) + np.exp(-told.astype(np.float32)))).astype(np.float32)
 
     def risks(self, scores: np.ndarray) -> np.ndarray:
