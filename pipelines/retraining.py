@@ -12,7 +12,8 @@ recalibrated model names those its calibration was fitted to besides those its t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -38,15 +39,18 @@ from warehouse.consent.filters import Purpose
 from warehouse.contract import Contracts
 from warehouse.erasure.ledger import Ledger
 from warehouse.erasure.models import Anew, ErasedMeanwhileError
+from warehouse.models.artefacts import sha256
+from warehouse.models.kept_snapshots import KeptSnapshots, SnapshotGoneError
 from warehouse.models.people import open_people, seal_people
 from warehouse.models.recent_rows import read_as_sent
-from warehouse.models.registry import CHAMPION, REFUSED, Model, Registry, Role
-from warehouse.models.training_rows import TrainingRows, read_training_rows, tag_snapshots
+from warehouse.models.registry import AGAINST, CHAMPION, REFUSED, ChampionChangedError, Model, Registry, Role
+from warehouse.models.training_rows import TrainingRows, read_training_rows
 from warehouse.settings import Settings
 from warehouse.vault import LEARNERS_KEY, open_vault
 
 NAME = model_files.NAME
 LEAST_STAYS = 200
+TRIES = 3
 PURPOSE = "operations"
 """What the model is for: care in this house, which rests on law. Under a purpose that rests on consent, only rows are
 read whose patients allow it and did at the time of the row."""
@@ -106,6 +110,7 @@ class Retraining:
     ) -> None:
         self._settings, self._catalog, self._writer = settings, catalog, writer
         self._recipe, self._clock = recipe or Recipe(), clock
+        self._snapshots = KeptSnapshots(catalog, settings.namespace)
         self.registry = Registry(settings, contracts, catalog, writer)
         self.looks = self.registry.looks
 
@@ -113,31 +118,35 @@ class Retraining:
         self, why: str, now: datetime, purpose: str = PURPOSE, progress: Callable[[str], None] = print
     ) -> Retrained:
         """Train, judge, register, decide. Raises `TooFewStaysError`, `LakeUnavailable` and what the store raises."""
-        rows = self._rows(purpose, now, now)
-        given, learnt, kept = _sets(rows, self._settings)
-        model, page = learn(learnt, self._recipe, FOLDS_SEED, 1, progress, ORIGIN)
-        progress("the gate")
-        champion = self._champion(now)
-        pair = (outcome_of(each, kept.panel, kept.labels) for each in (champion, model))
-        decision = gate.decide(*pair, subgroups(kept.panel), GATE_SEED)
-        terms, people = {AS_OF: now, PURPOSE_OF: purpose}, learnt.patients.tolist()
-        row, files = self._row(model, page, rows.snapshots, people, now, terms)
-        self._register(row, files)
+        with self._kept_rows(purpose, now) as (rows, tag):
+            given, learnt, held = _sets(rows, self._settings)
+            model, page = learn(learnt, self._recipe, FOLDS_SEED, 1, progress, ORIGIN)
+            terms, people = {AS_OF: now, PURPOSE_OF: purpose}, learnt.patients.tolist()
+            row, files, sealed = self._row(model, page, rows.snapshots, people, now, terms)
+            self._register(row, files, sealed, tag)
         self.looks.keep_profile(model.version, self._profile(model.version, rows.outcomes, people, now))
-        role = self._decide(model, decision, why)
+        progress("the gate")
+        decision, role = self._judged(model, held, why)
         septic = int(np.maximum.reduceat(given.labels, given.panel.starts[:-1]).sum())
         return Retrained(
-            model, decision, role, rows.snapshots, learnt.panel.stays, septic, kept.panel.stays, given.early_onsets,
+            model, decision, role, rows.snapshots, learnt.panel.stays, septic, held.panel.stays, given.early_onsets,
             rows.withheld,
         )  # fmt: skip
 
     def recalibrate(self, why: str, now: datetime, purpose: str = PURPOSE, dry_run: bool = False) -> Recalibration:
         """The champion with risks fitted to outcomes, judged by what they were not fitted to, registered, decided.
 
-        With `dry_run` nothing is written. Raises `TooFewOutcomesError`, `LakeUnavailable` and what the store raises.
+        With `dry_run` nothing is written. Raises `TooFewOutcomesError`, `ChampionChangedError`, `LakeUnavailable` and
+        what the store raises.
         """
-        rows = self._rows(purpose, now, now)
-        given, (champion, knew) = _stays_of(rows, self._settings), self._champion_and_people(now)
+        if dry_run:
+            return self._recalibrated(self._rows(purpose, now, now), "", why, now, purpose)
+        with self._kept_rows(purpose, now) as (rows, tag):
+            return self._recalibrated(rows, tag, why, now, purpose)
+
+    def _recalibrated(self, rows: TrainingRows, tag: str, why: str, now: datetime, purpose: str) -> Recalibration:
+        """Registered and decided where a `tag` keeps the rows' snapshots, else only tried."""
+        given, (against, champion, knew) = _stays_of(rows, self._settings), self._champion_and_people()
         unseen = None if given is None else np.array([token not in knew for token in given.patients.tolist()])
         if given is None or unseen is None or not unseen.any():
             raise TooFewOutcomesError(
@@ -149,32 +158,44 @@ class Retraining:
         made = recalibrated(champion, judged, aside, about)
         decision = gate.decide(made.before, made.after, subgroups(judged.panel), GATE_SEED)
         role = None
-        if not dry_run:
+        if tag:
             people = sorted(knew | set(judged.patients[~aside].tolist()))
             page, terms = card.page(made.model), {AS_OF: now, PURPOSE_OF: purpose, RECALIBRATED: True}
-            self._register(*self._row(made.model, page, rows.snapshots, people, now, terms))
-            role = self._decide(made.model, decision, why)
+            self._register(*self._row(made.model, page, rows.snapshots, people, now, terms), tag)
+            role = self._decide(made.model, decision, why, against)
         septic = int(made.model.metadata["recalibrated"]["septic_stays"])
         return Recalibration(made.model, decision, role, rows.snapshots, judged.panel.stays, septic, rows.withheld)
 
-    def _champion_and_people(self, now: datetime) -> tuple[ModelFiles, set[str]]:
-        """The champion, and whom of this lake it learned from."""
-        role = self.registry.champion(NAME, now)
-        if role is None:
-            return model_files.champion(), set()
-        row, model = self.registry.model(role.version), model_of(self.registry.load(role.version))
-        if not row.learnt_from:
-            return model, set()
+    def _judged(self, model: ModelFiles, held: LearningSet, why: str) -> tuple[Decision, Role]:
+        """The gate's word against whoever is to reign by then, and what follows of it; anew where that changed while
+        the gate was at work."""
+        mine, groups = outcome_of(model, held.panel, held.labels), subgroups(held.panel)
+        for left in reversed(range(TRIES)):
+            against, champion = self._champion()
+            decision = gate.decide(outcome_of(champion, held.panel, held.labels), mine, groups, GATE_SEED)
+            try:
+                return decision, self._decide(model, decision, why, against)
+            except ChampionChangedError:
+                if not left:
+                    raise
+        raise AssertionError("one try at least")
+
+    def _champion_and_people(self) -> tuple[str, ModelFiles, set[str]]:
+        """The champion's version and files, as `_champion`, and whom of this lake it learned from."""
+        against, model = self._champion()
+        row = self.registry.model(against) if against else None
+        if row is None or not row.learnt_from:
+            return against, model, set()
         vault = open_vault(self._settings.vault_uri, time.monotonic)
         try:
             key = vault.house_key(LEARNERS_KEY)
         finally:
             vault.close()
-        return model, open_people(key, row.version, self.registry.files.get(row.learnt_from))
+        return against, model, open_people(key, row.version, self.registry.files.get(row.learnt_from))
 
-    def _register(self, row: Model, files: Mapping[str, bytes]) -> None:
-        tag_snapshots(self._catalog, self._settings.namespace, row.snapshots, f"model-{row.version}")
-        self.registry.register(row, files)
+    def _register(self, row: Model, files: Mapping[str, bytes], sealed: bytes, tag: str) -> None:
+        self._snapshots.hand_over(tag, row.snapshots, row.version)
+        self.registry.register(row, files, sealed)
 
     def again(self, old: Model, now: datetime, progress: Callable[[str], None] = print) -> Anew:
         """The model that `old` would be, had it learned from those only who are still in the tables: the rows that were
@@ -183,19 +204,57 @@ class Retraining:
         if told.get(RECALIBRATED) or old.source != ORIGIN["source"]:
             return Anew(None, why="it was made of more than stays of this lake, or its risks were fitted anew")
         as_of = datetime.fromisoformat(told[AS_OF]) if AS_OF in told else old.registered_at
+        purpose = told.get(PURPOSE_OF, PURPOSE)
+        rows, tag = self._read(purpose, now, as_of)
+        try:
+            anew = self._learnt_again(rows, told, {AS_OF: as_of, PURPOSE_OF: purpose}, now, progress)
+        except BaseException:
+            self._snapshots.release(tag, rows.snapshots)
+            raise
+        if anew.row is None:
+            self._snapshots.release(tag, rows.snapshots)
+            return anew
+        return replace(anew, kept=tag)
+
+    def _learnt_again(
+        self,
+        rows: TrainingRows,
+        told: Mapping[str, Any],
+        terms: Mapping[str, Any],
+        now: datetime,
+        progress: Callable[[str], None],
+    ) -> Anew:
         try:
             recipe = Recipe(**told["recipe"])
-            rows = self._rows(told.get(PURPOSE_OF, PURPOSE), now, as_of)
             _, learnt, _ = _sets(rows, self._settings)
             model, page = learn(learnt, recipe, FOLDS_SEED, 1, progress, ORIGIN)
         except TooFewStaysError as error:
             return Anew(None, why=f"without them {error}")
         except (KeyError, TypeError, ValueError):
             return Anew(None, why="its recipe cannot be followed any more, or what is left cannot be learnt from")
-        terms = {AS_OF: as_of, PURPOSE_OF: told.get(PURPOSE_OF, PURPOSE)}
         people = learnt.patients.tolist()
-        row, files = self._row(model, page, rows.snapshots, people, now, terms)
-        return Anew(row, files, self._profile(model.version, rows.outcomes, people, now))
+        row, files, sealed = self._row(model, page, rows.snapshots, people, now, terms)
+        return Anew(row, files, sealed, profile=self._profile(model.version, rows.outcomes, people, now))
+
+    @contextmanager
+    def _kept_rows(self, purpose: str, now: datetime) -> Generator[tuple[TrainingRows, str]]:
+        """What is to be learnt from, and the tag that keeps its snapshots as long as this is open."""
+        rows, tag = self._read(purpose, now, now)
+        try:
+            yield rows, tag
+        finally:
+            self._snapshots.release(tag, rows.snapshots)
+
+    def _read(self, purpose: str, now: datetime, as_of: datetime) -> tuple[TrainingRows, str]:
+        """Rows, and the tag that keeps the snapshots they were read at; read again where one was trimmed meanwhile."""
+        for left in reversed(range(TRIES)):
+            rows = self._rows(purpose, now, as_of)
+            try:
+                return rows, self._snapshots.keep(rows.snapshots, now)
+            except SnapshotGoneError:
+                if not left:
+                    raise
+        raise AssertionError("one try at least")
 
     def _rows(self, purpose: str, now: datetime, as_of: datetime) -> TrainingRows:
         with Analytics(self._settings) as analytics:
@@ -209,9 +268,10 @@ class Retraining:
         finally:
             vault.close()
 
-    def _champion(self, now: datetime) -> ModelFiles:
-        role = self.registry.champion(NAME, now)
-        return model_of(self.registry.load(role.version)) if role else model_files.champion()
+    def _champion(self) -> tuple[str, ModelFiles]:
+        """Whose place a promotion takes that is decided now: a version, empty for the built-in model, and its files."""
+        version = self.registry.heir(NAME)
+        return version, model_of(self.registry.load(version)) if version else model_files.champion()
 
     def _row(
         self,
@@ -221,8 +281,8 @@ class Retraining:
         people: list[str],
         now: datetime,
         terms: Mapping[str, object],
-    ) -> tuple[Model, dict[str, bytes]]:
-        """The register's row, whom it learned from sealed in the store. Raises `ErasedMeanwhileError`."""
+    ) -> tuple[Model, dict[str, bytes], bytes]:
+        """The register's row, its files, and whom it learned from, sealed. Raises `ErasedMeanwhileError`."""
         if self._erased(people):
             raise ErasedMeanwhileError("somebody a model learned from was erased meanwhile; run this again")
         vault = open_vault(self._settings.vault_uri, time.monotonic)
@@ -231,14 +291,13 @@ class Retraining:
         finally:
             vault.close()
         files = files_of(model, page)
-        learnt_from = self.registry.files.put(sealed)
-        row = row_of(model, files, snapshots=snapshots, learnt_from=learnt_from, at=now, who=self._writer)
+        row = row_of(model, files, snapshots=snapshots, learnt_from=sha256(sealed), at=now, who=self._writer)
         said = {name: each.isoformat() if isinstance(each, datetime) else each for name, each in terms.items()}
-        return replace(row, parameters={**row.parameters, **said}), files
+        return replace(row, parameters={**row.parameters, **said}), files, sealed
 
-    def _decide(self, model: ModelFiles, decision: Decision, why: str) -> Role:
+    def _decide(self, model: ModelFiles, decision: Decision, why: str, against: str) -> Role:
         crowned = CHAMPION if decision.promote else REFUSED
-        said, evidence = f"{why}; {decision.reason}", {"gate": decision.as_json()}
+        said, evidence = f"{why}; {decision.reason}", {"gate": decision.as_json(), AGAINST: against}
         return self.registry.give(NAME, model.version, crowned, said, evidence, self._writer, self._clock())
 
     def _profile(self, version: str, outcomes: Any, people: list[str], now: datetime) -> list[dict[str, Any]]:

@@ -224,15 +224,18 @@ def _promote(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    model, now = registry.model(version), datetime.now(UTC)
-    champion = registry.champion(SEPSIS, now)
-    if champion and champion.version == model.version:
+    from warehouse.models.registry import AGAINST
+
+    model, champion = registry.model(version), registry.heir(SEPSIS)
+    if champion == model.version:
         raise ModelsError(f"{model.version} is the champion already")
     if on is None and not override:
         raise ModelsError("name stays that neither model learned from: --on FILE; or --override, which is kept")
     decision = _judged(settings, registry, model, champion, on) if on else None
     passed = decision.promote if decision else False
-    evidence = {"gate": decision.as_json() if decision else None, "overridden": override and not passed}
+    evidence: dict[str, Any] = {"gate": decision.as_json() if decision else None, "overridden": override and not passed}
+    if passed:  # who overrides the gate compares with nobody
+        evidence[AGAINST] = champion
     said = f"{reason.strip()} · {decision.reason if decision else 'the gate was not asked'}"
     crowned = passed or override
     _report(model.version, "champion" if crowned else "refused", said, decision, as_json, dry_run)
@@ -242,8 +245,8 @@ def _promote(
         raise ModelsError(f"not promoted; {decision.reason if decision else ''}")
 
 
-def _judged(settings: Settings, registry: Registry, model: Model, champion: Role | None, on: Path) -> Decision:
-    """The gate's word on the stays of a file."""
+def _judged(settings: Settings, registry: Registry, model: Model, champion: str, on: Path) -> Decision:
+    """The gate's word on the stays of a file. `champion`: its version, empty for the built-in one."""
     from pipelines.clinical.sepsis import gate
     from pipelines.clinical.sepsis.evaluate import subgroups
     from pipelines.clinical.sepsis.learning_set import read_parquet
@@ -254,7 +257,7 @@ def _judged(settings: Settings, registry: Registry, model: Model, champion: Role
     _tell(f"judging on the stays of {on}")
     stays = read_parquet(on)
     both: list[ModelFiles] = [
-        model_of(registry.load(champion.version)) if champion else built_in(),
+        model_of(registry.load(champion)) if champion else built_in(),
         model_of(registry.load(model.version)),
     ]
     for each in both:

@@ -44,10 +44,10 @@ from warehouse.erasure.inventory import token_column
 from warehouse.erasure.run import certificate_file
 from warehouse.erasure.stores import PinnedError
 from warehouse.models.artefacts import ArtefactError, sha256
+from warehouse.models.kept_snapshots import KeptSnapshots
 from warehouse.models.looks import Looks
 from warehouse.models.people import seal_people
 from warehouse.models.registry import Model, Registry
-from warehouse.models.training_rows import tag_snapshots
 from warehouse.settings import Settings
 from warehouse.staging import stage
 from warehouse.table_session import store_of
@@ -169,7 +169,7 @@ def leave_a_model(settings: Settings, ward: Ward) -> Registry:
         learnt_from=registry.files.put(sealed), learnt_stays=2, source="tables of the lake", snapshots=snapshots,
         code="c0de", parameters={}, metrics={}, registered_at=datetime.now(UTC), registered_by="t",
     )  # fmt: skip
-    tag_snapshots(ward.catalog, settings.namespace, snapshots, f"model-{LEARNT}")
+    KeptSnapshots(ward.catalog, settings.namespace).hand_over("", snapshots, LEARNT)
     registry.register(row, files)
     profile = {
         "version": LEARNT, "scope": "stay", "item": "HR", "stays": 2, "of_stays": 2, "quantiles": [60.0, RARE],

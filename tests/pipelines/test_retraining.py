@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from pipelines.clinical.sepsis import gate, model_files, promotion
 from pipelines.clinical.sepsis.lake_set import held_out
 from pipelines.clinical.sepsis.model_files import NAME
 from pipelines.clinical.sepsis.promotion import TooFewOutcomesError
+from pipelines.model_source import files_of, row_of
 from pipelines.retraining import Retraining, TooFewStaysError
 from tests.pipelines.clinical.sepsis.stays import SMALL
 from tests.warehouse.conftest import lake_settings
 from warehouse.catalog import create_table, load_table, open_catalog, table_lock
+from warehouse.commit import FencedTable
 from warehouse.contract import load_contracts
 from warehouse.models.people import models_that_knew
 from warehouse.models.registry import LEAD, RELOAD
@@ -178,3 +181,111 @@ def test_what_a_champion_was_fitted_to_counts_no_second_time(lake: Settings, mon
     with pytest.raises(TooFewOutcomesError, match=f"{kept} stays"):
         work(lake).recalibrate("a second test", NOW + timedelta(days=1))
     assert done.model.metadata["recalibrated"]["fitted_to"] == PATIENTS - kept
+
+
+# --- beside a lake that goes on
+
+
+def commits(settings: Settings, many: int) -> None:
+    """As a stream makes them: each trims the oldest snapshot."""
+    stream = FencedTable(open_catalog(settings), (settings.namespace, "vitals"), writer="stream")
+    contract = load_contracts().table("vitals")
+    required = {c.name: FILL.get(c.iceberg, []) for c in contract.columns if c.required}
+    for number in range(many):
+        row = {**required, **readings()[0], "event_id": f"later-{number}"}
+        stream.append_derived(pa.Table.from_pylist([row], schema=arrow_schema(contract)), {})
+
+
+def tags(settings: Settings) -> dict[str, set[str]]:
+    catalog = open_catalog(settings)
+    loaded = {name: load_table(catalog, settings.namespace, name) for name in ("vitals", "alert_feedback")}
+    return {name: set(table.metadata.refs) - {"main"} for name, table in loaded.items()}
+
+
+@pytest.fixture
+def ready(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(retraining, "LEAST_STAYS", 30)
+    put(lake, "vitals", readings())
+    put(lake, "alert_feedback", outcomes())
+    return lake
+
+
+def test_what_was_read_is_kept_while_the_stream_commits_and_the_model_learns(ready: Settings) -> None:
+    made = work(ready)
+    done = made.run(
+        "a test", NOW, progress=lambda line: commits(ready, 55) if line == "the model of all stays" else None
+    )
+    table = load_table(open_catalog(ready), ready.namespace, "vitals")
+    kept = table.metadata.refs[f"model-{done.model.version}"].snapshot_id
+    assert kept == done.snapshots["vitals"]
+    assert table.scan(snapshot_id=kept).count() == PATIENTS * HOURS
+    assert tags(ready) == {name: {f"model-{done.model.version}"} for name in ("vitals", "alert_feedback")}
+
+
+def test_rows_whose_snapshot_was_trimmed_before_it_was_kept_are_read_again(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, times = retraining.read_training_rows, []
+
+    def slowly(*given: Any, **named: Any) -> Any:
+        rows = read(*given, **named)
+        times.append(rows.snapshots["vitals"])
+        if len(times) == 1:
+            commits(ready, 55)
+        return rows
+
+    monkeypatch.setattr(retraining, "read_training_rows", slowly)
+    done = work(ready).run("a test", NOW, progress=lambda line: None)
+    assert len(set(times)) == 2
+    assert done.snapshots["vitals"] == times[1]
+
+
+def test_a_training_that_fails_leaves_no_tag_and_no_list_of_people(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: Any, **named: Any) -> Any:
+        raise OSError("the store is gone")
+
+    made = work(ready)
+    put_before: list[bytes] = []
+    monkeypatch.setattr(made.registry.files, "put", lambda content: put_before.append(content) or "")
+    monkeypatch.setattr(made.registry, "register", fails)
+    with pytest.raises(OSError, match="gone"):
+        made.run("a test", NOW, progress=lambda line: None)
+    assert put_before == []
+    assert not [tag for each in tags(ready).values() for tag in each if tag.startswith("training-")]
+
+
+def registered(made: Retraining, threshold: float) -> str:
+    """A model of the built-in one's trees."""
+    real = model_files.champion()
+    about = {name: value for name, value in real.metadata.items() if name not in promotion._MADE}
+    model = model_files.assemble(real.text, real.onnx, real.calibration, threshold, about)
+    files = files_of(model, "page")
+    made.registry.register(row_of(model, files, snapshots={}, learnt_from="", at=NOW, who="test"), files)
+    return model.version
+
+
+def test_a_model_is_judged_against_who_reigns_when_it_is_decided_and_not_when_it_was_begun(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = work(ready)
+    before, meanwhile = registered(made, 0.01), registered(made, 0.5)
+    made.registry.give(NAME, before, "champion", "by hand before", {}, "t", NOW - timedelta(days=2))
+    judged, outcome_of = [], retraining.outcome_of
+
+    def judging(model: Any, *given: Any) -> Any:
+        judged.append(model.version)
+        if judged[-1] == before:  # somebody promotes while the gate is at work
+            made.registry.give(
+                NAME, meanwhile, "champion", "by hand meanwhile", {}, "t", DECIDED - timedelta(minutes=1)
+            )
+        return outcome_of(model, *given)
+
+    monkeypatch.setattr(retraining, "outcome_of", judging)
+    decide = gate.decide
+    monkeypatch.setattr(gate, "decide", lambda *given: replace(decide(*given), promote=True))
+    done = made.run("a test", NOW, progress=lambda line: None)
+    assert judged == [done.model.version, before, meanwhile]
+    assert done.role.evidence["against"] == meanwhile
+    assert made.registry.heir(NAME) == done.model.version

@@ -24,6 +24,7 @@ from pyiceberg.exceptions import CommitFailedException
 from warehouse.catalog import TableMismatchError, load_table
 from warehouse.erasure.stores import Erased, Found, Progress, Subject, by_token
 from warehouse.erasure.tables import TableStore
+from warehouse.models.kept_snapshots import MODEL, TRAINING, KeptSnapshots, is_stale
 from warehouse.models.looks import PROFILES
 from warehouse.models.people import whom_models_knew
 from warehouse.models.registry import (
@@ -41,9 +42,7 @@ from warehouse.models.registry import (
     reigns,
     successors,
 )
-from warehouse.models.training_rows import tag_snapshots
 
-TAG = "model-"
 INSTEAD_OF, ERASURES = "instead_of", "erasures"
 """Parameters of a successor's row: the version whose place it takes, and the requests for whose sake."""
 TRIES = 8
@@ -56,11 +55,13 @@ class ErasedMeanwhileError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """What training anew came to: a model as the register takes it, not registered yet, and its profile for drift; or
-    `why` there is none."""
+    """What training anew came to: a model as the register takes it, not registered yet, the sealed list of its people,
+    the tag that keeps what it learned from, and its profile for drift; or `why` there is none."""
 
     row: Model | None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    people: bytes = b""
+    kept: str = ""
     profile: Sequence[Mapping[str, Any]] = ()
     why: str = ""
 
@@ -144,8 +145,12 @@ class ModelStore:
         if row.version == model.version:
             self._drop_profiles([model.version])
         self.keep_profile(row.version, made.profile)
-        tag_snapshots(self.catalog, self.namespace, row.snapshots, f"{TAG}{row.version}")
-        self.registry.register(row, made.files, learnt_anew=True)
+        kept = KeptSnapshots(self.catalog, self.namespace)
+        try:
+            kept.hand_over(made.kept, row.snapshots, row.version)
+            self.registry.register(row, made.files, made.people, learnt_anew=True)
+        finally:
+            kept.release(made.kept, row.snapshots)
         self.progress("registered")
         return row.version
 
@@ -239,14 +244,15 @@ class ModelStore:
     # --- tags
 
     def _settle_tags(self, subjects: Collection[Subject]) -> list[dict[str, Any]]:
-        """Tags of withdrawn models go; those of others that keep a snapshot with the people move to one without."""
+        """Tags of withdrawn models go, and of trainings that died; those of others that keep a snapshot with the people
+        move to one without. A training under way leaves out whom it finds erased when it ends."""
         moved = []
-        gone, known = successors(self._decisions()), {model.version for model in self._history()}
-        for store in self.tables() if known else ():
-            tags = {tag: at for tag, at in store.tagged().items() if tag.removeprefix(TAG) in known}
+        gone, now = successors(self._decisions()), self.clock()
+        ours = {f"{MODEL}{model.version}": model.version for model in self._history()}
+        for store in self.tables():
+            tags = {tag: at for tag, at in store.tagged().items() if tag in ours or tag.startswith(TRAINING)}
             for tag, at in tags.items():
-                version = tag.removeprefix(TAG)
-                if version in gone:
+                if ours.get(tag) in gone or is_stale(tag, now):
                     moved.append(self._move(store, tag, at, None))
                 elif store.tells(at, subjects) and (clean := store.clean_head(subjects)) is not None:
                     moved.append(self._move(store, tag, at, clean))

@@ -23,13 +23,15 @@ from pyiceberg.catalog import Catalog
 from warehouse.catalog import load_table
 from warehouse.commit import FencedTable
 from warehouse.contract import Contracts
-from warehouse.models.artefacts import Artefacts
+from warehouse.models.artefacts import Artefacts, sha256
 from warehouse.models.looks import Looks
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
 
 MODELS, ROLES = "models", "model_roles"
 CHAMPION, SHADOW, CHALLENGER, REFUSED, RETIRED = "champion", "shadow", "challenger", "refused", "retired"
+AGAINST = "against"
+"""In the evidence of a promotion: the version that the model was judged against, empty for the built-in one."""
 WITHDRAWN = "withdrawn"
 """The files are gone: the model had learned from somebody who was erased. Its place is taken by the `successor` that
 the decision's evidence names, if any."""
@@ -40,6 +42,10 @@ LEAST_REASON = 8
 
 class RegistryError(ValueError):
     """What was asked of the register cannot be done. The message says what to do."""
+
+
+class ChampionChangedError(RegistryError):
+    """A model was judged against one that is not the champion any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,11 @@ def _last(version: str, gone: Mapping[str, str]) -> str:
     return version
 
 
+def _heir(roles: Iterable[Role], name: str) -> str:
+    line = line_of(roles, name)
+    return line[-1][1] if line else ""
+
+
 def _order(role: Role) -> tuple[datetime, datetime, str]:
     return role.in_force_at, role.decided_at, role.act
 
@@ -174,24 +185,31 @@ class Registry:
             raise RegistryError(f"{problem} registered as {version}; `wardstream models list` shows them")
         return found[0]
 
-    def register(self, model: Model, files: Mapping[str, bytes], learnt_anew: bool = False) -> bool:
+    def register(
+        self, model: Model, files: Mapping[str, bytes], people: bytes = b"", learnt_anew: bool = False
+    ) -> bool:
         """Put a model's files into the store, then its row, unless it is there. Whether it was new.
 
-        `model.artefacts` and the files must agree. To be repeated at will. `learnt_anew`: one of this very version may
-        be there that learned from others. Raises OSError, `StoreUnavailableError`.
+        `model.artefacts` and the files must agree, and `model.learnt_from` and `people`, the sealed list of whom it
+        learned from: it comes last, since no erasure finds a list that no row names. To be repeated at will.
+        `learnt_anew`: one of this very version may be there that learned from others. Raises OSError,
+        `StoreUnavailableError`.
         """
         put = {name: self.files.put(content) for name, content in files.items()}
-        if put != dict(model.artefacts):
+        if put != dict(model.artefacts) or (people and sha256(people) != model.learnt_from):
             raise RegistryError("the files are not those that the model's row names")
         known = self.models().get(model.version)
         if known and not (learnt_anew and known.learnt_from != model.learnt_from):
             return False
+        if people:
+            self.files.put(people)
         self._append(MODELS, _closed(asdict(model)))
         return True
 
     def decide(self, role: Role, now: datetime) -> Role:
         """Write a decision, unless one of this name is there; which it is. Raises `RegistryError` for one of a model
-        that is not registered, without a reason, or that would hold too early for every stream to know of it."""
+        that is not registered, without a reason, or that would hold too early for every stream to know of it;
+        `ChampionChangedError` for a champion that was judged against another than the one whose place it takes."""
         if len(role.reason.strip()) < LEAST_REASON:
             raise RegistryError(f"a decision needs a reason of {LEAST_REASON} letters or more; it names no patient")
         self.model(role.version)
@@ -201,6 +219,9 @@ class Registry:
         if role.role in (CHAMPION, RETIRED) and role.in_force_at < now + LEAD:
             ahead = int(LEAD.total_seconds())
             raise RegistryError(f"it must hold from {ahead} s ahead at least, so that every stream knows of it by then")
+        heir = _heir(decided, role.name)
+        if role.role == CHAMPION and role.evidence.get(AGAINST, heir) != heir:
+            raise ChampionChangedError(f"{role.version} was judged against one that reigns no more; judge anew")
         if all(each.act != role.act for each in decided):
             self._append(ROLES, _closed(asdict(role)))
         return role
@@ -217,6 +238,11 @@ class Registry:
     def champion(self, name: str, at: datetime) -> Role | None:
         """By which decision a registered model is the champion at an append time; None: the built-in one is."""
         return in_force(self.roles(), name, CHAMPION, at)
+
+    def heir(self, name: str) -> str:
+        """The version that scores once every decision holds; empty: the built-in one. Whoever is promoted takes its
+        place, be it not the champion yet."""
+        return _heir(self.roles(), name)
 
     def load(self, version: str) -> dict[str, bytes]:
         """A model's files, checked. Raises `ArtefactError`, `RegistryError`, OSError."""

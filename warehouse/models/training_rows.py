@@ -1,7 +1,8 @@
 """Rows of the lake that a model learns from: stays with an outcome, of people who allow it, at named snapshots.
 
-Holds: the questions, one a table, and the tags that keep the snapshots they read.
-Does not hold: hours, features, labels (`pipelines/clinical/sepsis/lake_set.py`).
+Holds: the questions, one a table.
+Does not hold: the tags that keep the snapshots they read (`kept_snapshots.py`), nor hours, features and labels
+(`pipelines/clinical/sepsis/lake_set.py`).
 
 Rows come in an order of their own, whatever files they lie in: the same rows give the same model, byte for byte.
 
@@ -18,10 +19,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.catalog import Catalog
 
 from warehouse.analytics import Analytics
-from warehouse.catalog import load_table
 from warehouse.consent.filters import Purpose
 from warehouse.score_history import HOUR_MS
 
@@ -161,15 +160,6 @@ def oldest(until: Sequence[datetime]) -> datetime:
     """The earliest time of any stay that ends at one of these: implied by each patient's own bound, and what a scan can
     leave days out by."""
     return min(until, default=_NEVER) - timedelta(hours=LONGEST_H)
-
-
-def tag_snapshots(catalog: Catalog, namespace: str, snapshots: Mapping[str, int], tag: str) -> None:
-    """Keep snapshots by a tag, unless they have it: what a model learned from can be read again. Upkeep leaves tagged
-    snapshots alone; an erasure does not, and a model it concerns is trained anew."""
-    for name, snapshot in snapshots.items():
-        table = load_table(catalog, namespace, name)
-        if tag not in table.metadata.refs:
-            table.manage_snapshots().create_tag(snapshot, tag).commit()
 
 
 def _scalar(moment: datetime) -> pa.Scalar:

@@ -34,6 +34,7 @@ from warehouse.erasure.requests import Asked
 from warehouse.erasure.run import Erasure, certificate_file
 from warehouse.erasure.states import CERTIFIED
 from warehouse.models.artefacts import ArtefactError
+from warehouse.models.kept_snapshots import STALE, KeptSnapshots
 from warehouse.models.people import models_that_knew
 from warehouse.models.registry import CHALLENGER, CHAMPION, LEAD, RELOAD, SHADOW, WITHDRAWN, RegistryError, Role
 from warehouse.settings import Settings
@@ -237,6 +238,17 @@ def test_a_tag_moves_off_the_rows_of_somebody_no_model_learned_from(house: House
     assert house.tags().keys() == before.keys()
     assert house.tags() != before
     assert [each["from"] for each in said["tags"] if each["table"] == "vitals"] == list(before.values())
+
+
+def test_what_a_training_under_way_keeps_holds_no_erasure_up(house: House) -> None:
+    read = {"vitals": house.catalog.load_table((house.settings.namespace, "vitals")).current_snapshot().snapshot_id}
+    kept = KeptSnapshots(house.catalog, house.settings.namespace)
+    training = kept.keep(read, house.clock())
+    dead = kept.keep(read, house.clock() - 2 * STALE)
+    house.erase(GONE)
+    assert house.tags().keys() == {training}
+    assert dead not in house.tags()
+    assert house.tags()[training] != read["vitals"]
 
 
 def test_a_kill_anywhere_is_gone_on_from_and_ends_the_same(house: House) -> None:

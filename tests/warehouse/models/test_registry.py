@@ -13,6 +13,7 @@ from warehouse.identity import SealError
 from warehouse.models.artefacts import ArtefactError, sha256
 from warehouse.models.people import models_that_knew, open_people, seal_people
 from warehouse.models.registry import (
+    AGAINST,
     CHAMPION,
     LEAD,
     REFUSED,
@@ -20,6 +21,7 @@ from warehouse.models.registry import (
     RETIRED,
     SHADOW,
     WITHDRAWN,
+    ChampionChangedError,
     Registry,
     RegistryError,
     Role,
@@ -101,6 +103,31 @@ def test_a_decision_offered_twice_is_one(registry: Registry) -> None:
     for _ in range(2):
         registry.decide(role("1", "aa11", CHAMPION, NOON + LEAD), NOON)
     assert len(registry.roles()) == 1
+
+
+def test_who_was_judged_against_a_champion_of_before_takes_nobodys_place(registry: Registry) -> None:
+    for version in ("aa11", "bb22", "cc33"):
+        registry.register(*model(version, version.encode()))
+    registry.decide(role("1", "aa11", CHAMPION, NOON + LEAD), NOON)
+    assert registry.heir("sepsis") == "aa11", "it is to come, and whoever is promoted now takes its place"
+    late = replace(role("2", "bb22", CHAMPION, NOON + 2 * LEAD), evidence={AGAINST: ""})
+    with pytest.raises(ChampionChangedError, match="bb22 was judged against"):
+        registry.decide(late, NOON)
+    registry.decide(replace(late, evidence={AGAINST: "aa11"}), NOON)
+    assert registry.heir("sepsis") == "bb22"
+    refused = replace(role("3", "cc33", REFUSED, NOON + 3 * LEAD), evidence={AGAINST: "aa11"})
+    assert registry.decide(refused, NOON) == refused
+
+
+def test_a_list_of_people_is_put_with_the_row_that_names_it_or_not_at_all(registry: Registry) -> None:
+    row, files = model("aa11")
+    people = b"sealed"
+    with pytest.raises(RegistryError, match="not those"):
+        registry.register(row, files, people)
+    with pytest.raises(ArtefactError):
+        registry.files.get(sha256(people))
+    registry.register(replace(row, learnt_from=sha256(people)), files, people)
+    assert registry.files.get(registry.model("aa11").learnt_from) == people
 
 
 def back_from(version: str, to: str, act: str, at: datetime) -> Role:
