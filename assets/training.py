@@ -124,6 +124,7 @@ def numbers(done: "Retrained", card: Path) -> dict[str, dict[str, Any]]:
     checks = [f"| {c.name} | {c.champion:.4f} | {c.challenger:.4f} | {c.low:+.4f} to {c.high:+.4f} | {c.verdict} |"
               for c in done.decision.checks]  # fmt: skip
     table = "\n".join(["| check | champion | this model | difference | |", "|---|--:|--:|---|---|", *checks])
+    beside = value.md(table) if checks else value.text(f"not compared: {done.decision.reason}")
     return {
         "sepsis_training_set": {
             "stays": value.int(done.stays),
@@ -140,7 +141,7 @@ def numbers(done: "Retrained", card: Path) -> dict[str, dict[str, Any]]:
         },
         "sepsis_evaluation": {
             **{name: value.float(float(figure)) for name, figure in shown.items() if figure is not None},
-            "beside_the_champion": value.md(table),
+            "beside_the_champion": beside,
         },
         "sepsis_promotion": {
             "promoted": value.bool(done.decision.promote),

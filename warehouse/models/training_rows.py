@@ -136,11 +136,12 @@ def read_rows(
 ) -> tuple[tuple[pa.Table, pa.Table, pa.Table, pa.Table], dict[str, int | None]]:
     """Vitals, wearables, results and admissions of patients up to a moment each.
 
-    `flagged`: implausible ones too. `late_results`: also results of specimens taken up to the moment and appended
+    `flagged`: implausible ones too. `late_results`: also results of specimens taken up to the moment and released
     later. `as_of`: rows as they were known then.
     """
     asked = {"tokens": tokens, "until": until}
-    known_at = "least(collected_at, kafka_time)" if late_results else "kafka_time"
+    # By the laboratory's own clock: a history that is sent today was not unknown until today.
+    known_at = f"least({'collected_at' if late_results else 'reported_at'}, kafka_time)"
     flag, coded = str(flagged).lower(), {**asked, "codes": list(codes), "oldest": oldest(until)}
     answers = [
         analytics.query(sql, parameters=given, as_of=as_of, purpose=purpose)

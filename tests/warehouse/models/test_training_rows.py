@@ -13,6 +13,7 @@ from tests.warehouse.consent.lake import NOW, reading, registry_rows, said
 from tests.warehouse.consent.made import at
 from tests.warehouse.test_analytics import created
 from warehouse.analytics import Analytics
+from warehouse.catalog import load_table, open_catalog
 from warehouse.consent.decision import GRANT, REVOKE
 from warehouse.consent.filters import Purpose
 from warehouse.contract import load_contracts
@@ -57,6 +58,24 @@ def read(settings: Settings, purpose: str) -> TrainingRows:
 def test_care_learns_from_every_row(lake: Settings) -> None:
     rows = read(lake, "operations")
     assert (len(rows.outcomes), len(rows.vitals), rows.withheld) == (3, 6, 0)
+
+
+def result(offset: int, released: int, appended: int) -> dict[str, Any]:
+    return {
+        "event_id": f"r{offset}", "order_id": f"q{offset}", "subject_token": LATER, "code": "2524-7", "status": "F",
+        "numeric_value": 2.0, "collected_at": at(5), "reported_at": at(released), "topic_id": "labs",
+        "kafka_partition": 0, "kafka_offset": offset, "kafka_time": at(appended), "ingest_time": at(appended),
+    }  # fmt: skip
+
+
+def test_results_count_that_were_released_by_then_be_they_sent_long_after(lake: Settings) -> None:
+    """The outcome was said on day 9."""
+    table = load_table(open_catalog(lake), lake.namespace, "labs")
+    rows = [result(1, 5, 5), result(2, 5, 12), result(3, 10, 12)]
+    table.append(pa.Table.from_pylist(rows, arrow_schema(load_contracts().table("labs"))))
+    with Analytics(lake) as analytics:
+        found = read_training_rows(analytics, ["8867-4", "2524-7"], Purpose("operations", NOW)).results
+    assert found["event_id"].to_pylist() == ["r1", "r2"]
 
 
 def test_research_learns_from_rows_that_were_consented_to_at_their_own_time(lake: Settings) -> None:
