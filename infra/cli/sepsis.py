@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipelines.clinical.sepsis.drift_profile import Profile
     from pipelines.clinical.sepsis.learning_set import LearningSet
     from pipelines.clinical.sepsis.model_files import ModelFiles
 
@@ -108,30 +109,32 @@ def _train(
         shown = {"stays": given.panel.stays, "hours": given.panel.rows, "digest": given.digest, "model": str(folder)}
         _print(shown, as_json)
         return
+    from pipelines.clinical.sepsis.drift_profile import write_profile
     from pipelines.clinical.sepsis.learn import learn
     from pipelines.clinical.sepsis.learning_set import sample_of
 
+    # Before the training: a profile that cannot be made must leave no model without one.
+    profile = _profile(source, given)
     seen = {**origin, "sample": sample_of(given)}
     try:
         model, page = learn(given, recipe, folds_seed, threads, progress_since(time.monotonic()), seen)
     except ValueError as error:
         raise NotDoneError(f"{source}: {error}") from error
     model_files.write(folder, model, page)
-    _write_profile(source, folder, given)
+    write_profile(folder, profile)
     _print(_summary(model) | {"model": str(folder), "folder_digest": model_files.folder_digest(folder)}, as_json)
 
 
-def _write_profile(source: Path, folder: Path, given: LearningSet) -> None:
+def _profile(source: Path, given: LearningSet) -> Profile:
     """What its stays looked like, values as sent where the file has them: what drift is judged against."""
     import numpy as np
 
-    from pipelines.clinical.sepsis.drift_profile import profile_of, write_profile
+    from pipelines.clinical.sepsis.drift_profile import profile_of
     from pipelines.clinical.sepsis.drift_set import facts_of_parquet
     from pipelines.clinical.sepsis.stay_facts import facts_of
 
     nowhere = np.full(given.panel.stays, "")
-    facts = facts_of(given.panel, nowhere, nowhere) if source.is_dir() else facts_of_parquet(source)
-    write_profile(folder, profile_of(facts))
+    return profile_of(facts_of(given.panel, nowhere, nowhere) if source.is_dir() else facts_of_parquet(source))
 
 
 def _learning_set(source: Path) -> LearningSet:

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.clinical.sepsis.learning_set import CONTEXT_COLUMNS, LearningSetError, panel_of_columns
+from pipelines.clinical.sepsis.learning_set import CONTEXT_COLUMNS, panel_of_columns, read_as, read_rows, starts_of
 from pipelines.clinical.sepsis.panel import Panel, with_values
 from pipelines.clinical.sepsis.stay_facts import StayFacts, facts_of
 from pipelines.clinical.sepsis.variables import NAMES, VARIABLES
@@ -35,32 +34,19 @@ def read_as_sent(path: Path) -> tuple[Panel, NDArray[np.str_], NDArray[np.str_]]
 
     Raises `LearningSetError`.
     """
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LearningSetError(f"{path}: cannot be read as parquet") from error
-    if missing := [name for name in ("patient_id", *NAMES, *CONTEXT_COLUMNS) if name not in table.column_names]:
-        raise LearningSetError(f"{path}: no column {', '.join(missing)}")
-    table = table.sort_by([("patient_id", "ascending"), ("ICULOS", "ascending")])
-    if not len(table):
-        raise LearningSetError(f"{path}: no rows")
-    columns = {name: _numbers(table[name]) for name in (*NAMES, *CONTEXT_COLUMNS)}
-    encoded = table["patient_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    starts = np.r_[0, np.flatnonzero(np.diff(encoded)) + 1, len(encoded)].astype(np.int64)
+    rows = read_rows(path, (*NAMES, *CONTEXT_COLUMNS))
+    columns, starts = rows.numbers, starts_of(rows.patients)
     panel = panel_of_columns(columns, starts, str(path))
     sent = np.stack([columns[v.name] * v.factor for v in VARIABLES], axis=1).astype(np.float32)
     unit = np.nan_to_num(panel.unit[starts[:-1]]).astype(int)
-    return with_values(panel, sent), _words(table, "ward", starts, WARDS[unit]), _words(table, "device", starts, None)
+    ward, device = _words(rows.table, "ward", starts, path), _words(rows.table, "device", starts, path)
+    none = np.full(panel.stays, "")
+    return with_values(panel, sent), WARDS[unit] if ward is None else ward, none if device is None else device
 
 
-def _words(
-    table: pa.Table, name: str, starts: NDArray[np.int64], otherwise: NDArray[np.str_] | None
-) -> NDArray[np.str_]:
+def _words(table: pa.Table, name: str, starts: NDArray[np.int64], path: Path) -> NDArray[np.str_] | None:
+    """The column's word for each stay; None where there is no such column."""
     if name not in table.column_names:
-        return np.full(len(starts) - 1, "") if otherwise is None else otherwise
-    first = table[name].take(pa.array(starts[:-1])).cast(pa.string())
+        return None
+    first = read_as(table.select([name]).take(pa.array(starts[:-1])), name, pa.string(), path)
     return pc.fill_null(first, "").to_numpy(zero_copy_only=False).astype(np.str_)
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()

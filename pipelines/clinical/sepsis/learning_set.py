@@ -57,28 +57,88 @@ def read_parquet(path: Path) -> LearningSet:
     """The stays of a parquet file, by patient id, then hour. Raises `LearningSetError`."""
     if not path.is_file():
         raise LearningSetError(f"{path}: no such file; a parquet file with the challenge's columns is wanted")
+    rows = read_rows(path, (*NAMES, *CONTEXT_COLUMNS, LABEL))
+    return of_columns(rows.numbers, rows.patients, str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetRows:
+    """Rows by patient id, then hour.
+
+    Attributes:
+        table: all columns.
+        patients: str[n], the patient of each row; no row is without.
+        numbers: float64[n] by name, the columns that were asked for; NaN for null.
+    """
+
+    table: pa.Table
+    patients: NDArray[np.str_]
+    numbers: Mapping[str, NDArray[np.float64]]
+
+
+def read_rows(path: Path, names: Sequence[str]) -> ParquetRows:
+    """The rows of a parquet file with these columns as numbers, and `patient_id`. Raises `LearningSetError`."""
+    table = _table(path, names)
+    if pa.types.is_dictionary(table.schema.field("patient_id").type):  # such a column cannot be sorted by
+        table = _with_column(table, "patient_id", read_as(table, "patient_id", pa.string(), path))
+    _require_patients(table["patient_id"], path)
+    patients = read_as(table, "patient_id", pa.string(), path)
+    for name in names:
+        table = _with_column(table, name, read_as(table, name, pa.float64(), path))
+    order = pc.sort_indices(table, [("patient_id", "ascending"), ("ICULOS", "ascending")])
+    table, patients = table.take(order), patients.take(order).to_numpy(zero_copy_only=False).astype(np.str_)
+    return ParquetRows(table, patients, {name: pc.fill_null(table[name], np.nan).to_numpy() for name in names})
+
+
+def _table(path: Path, names: Sequence[str]) -> pa.Table:
+    """The file as it is, once it has rows and these columns."""
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise LearningSetError(f"{path}: cannot be read as parquet") from error
-    wanted = ("patient_id", *NAMES, *CONTEXT_COLUMNS, LABEL)
-    if missing := [name for name in wanted if name not in table.column_names]:
+    if missing := [name for name in ("patient_id", *names) if name not in table.column_names]:
         raise LearningSetError(f"{path}: no column {', '.join(missing)}")
-    table = table.sort_by([("patient_id", "ascending"), ("ICULOS", "ascending")])
-    patients = table["patient_id"].cast(pa.string()).to_numpy(zero_copy_only=False).astype(np.str_)
-    return of_columns({name: _numbers(table[name]) for name in wanted[1:]}, patients, str(path))
+    if not len(table):
+        raise LearningSetError(f"{path}: no rows")
+    return table
+
+
+def _with_column(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def _require_patients(patients: pa.ChunkedArray, path: Path) -> None:
+    """Rows without an id belong to nobody: taken together they would be one stay of many patients."""
+    unknown = np.flatnonzero(pc.is_null(patients, nan_is_null=True).to_numpy(zero_copy_only=False))
+    if len(unknown):
+        first = int(unknown[0]) + 1
+        raise LearningSetError(f"{path}: rows without patient_id: {len(unknown):,}, the first is row {first:,}")
+
+
+def read_as(table: pa.Table, name: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
+    """A column as text or numbers. Raises `LearningSetError` with its name; a value is not repeated."""
+    try:
+        return table[name].cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # The cause would show the cell.
+        wanted = "text" if pa.types.is_string(kind) else "numbers"
+        raise LearningSetError(f"{path}: column {name} cannot be read as {wanted}") from None
 
 
 def of_columns(columns: Mapping[str, NDArray[np.float64]], patients: NDArray[np.str_], source: str) -> LearningSet:
     """Rows sorted by patient and hour, PhysioNet's columns in PhysioNet's units. Raises `LearningSetError`."""
-    if not len(patients):
-        raise LearningSetError(f"{source}: no rows")
     labels = columns[LABEL]
     if not np.isin(labels, (0.0, 1.0)).all():
         raise LearningSetError(f"{source}: {LABEL} is neither 0 nor 1 in some rows")
-    starts = np.concatenate([[0], np.flatnonzero(patients[1:] != patients[:-1]) + 1, [len(patients)]]).astype(np.int64)
+    starts = starts_of(patients)
     panel = panel_of_columns(columns, starts, source)
     return LearningSet(panel, labels == 1.0, patients[starts[:-1]], digest_of(panel, labels, patients[starts[:-1]]))
+
+
+def starts_of(patients: NDArray[np.str_]) -> NDArray[np.int64]:
+    """int64[stays + 1]: the first row of each stay, of rows sorted by patient; the last entry is their number."""
+    changes = np.flatnonzero(patients[1:] != patients[:-1]) + 1
+    return np.concatenate([[0], changes, [len(patients)]]).astype(np.int64)
 
 
 def panel_of_columns(columns: Mapping[str, NDArray[np.float64]], starts: NDArray[np.int64], source: str) -> Panel:
@@ -101,11 +161,6 @@ def panel_of_columns(columns: Mapping[str, NDArray[np.float64]], starts: NDArray
         )
     except ValueError as error:
         raise LearningSetError(f"{source}: {error}") from None
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """float64 with NaN for null."""
-    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
 
 
 def digest_of(panel: Panel, labels: NDArray[np.float64], patients: NDArray[np.str_]) -> str:

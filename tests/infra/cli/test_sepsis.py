@@ -118,6 +118,19 @@ def test_training_from_parquet_and_from_files_is_one(
     assert {"utility", "clock_utility", "auroc", "auprc", "alert_hours_per_patient_day"} <= answers[0].keys()
 
 
+@pytest.mark.parametrize("changed", [{"ward": [["W1"]]}, {"HR": ["n/a"]}])
+def test_a_file_whose_drift_could_not_be_judged_is_refused_before_the_training(
+    changed: dict, learning: LearningSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "Recipe", lambda: SMALL)
+    given = as_table(stays_in(tmp_path / "stays", learning))
+    kept = [name for name in given.column_names if name not in changed]
+    columns = {name: pa.array(value * len(given)) for name, value in changed.items()}
+    pq.write_table(pa.table({name: given[name] for name in kept} | columns), tmp_path / "stays.parquet")
+    assert sepsis.train(tmp_path / "stays.parquet", tmp_path / "model", folds_seed=1, threads=1) == 1
+    assert not (tmp_path / "model").exists()
+
+
 def as_table(source: Path) -> pa.Table:
     tables = []
     for path in sorted(source.glob("*.psv")):

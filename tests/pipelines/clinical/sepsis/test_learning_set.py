@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.loaders import physionet
+from pipelines.clinical.sepsis.drift_set import read_as_sent
 from pipelines.clinical.sepsis.learning_set import CONTEXT_COLUMNS, LABEL, LearningSetError, read_parquet
 from pipelines.clinical.sepsis.utility import normalised_utility
 from pipelines.clinical.sepsis.variables import BY_CODE, INDEX, NAMES, VARIABLES
@@ -62,6 +63,40 @@ def test_what_cannot_be_learnt_from_is_told(tmp_path: Path, changed: dict, says:
     pq.write_table(table(**changed), tmp_path / "a.parquet")
     with pytest.raises(LearningSetError, match=says):
         read_parquet(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"patient_id": ["b", None, "a"]}, "patient_id: 1, the first is row 2"),
+        ({"patient_id": pa.array(["b", None, "a"]).dictionary_encode()}, "patient_id: 1, the first is row 2"),
+        ({"patient_id": [1.0, 2.0, float("nan")]}, "patient_id: 1, the first is row 3"),
+        ({"patient_id": [["b"], ["a"], ["a"]]}, "column patient_id cannot be read as text"),
+        ({"HR": ["80", "PATIENT-SECRET", "90"]}, "column HR cannot be read as numbers"),
+        ({"Lactate": [[1.0], [2.0], [3.0]]}, "column Lactate cannot be read as numbers"),
+    ],
+)
+def test_a_column_of_another_kind_is_named_whoever_reads_the_file(tmp_path: Path, changed: dict, says: str) -> None:
+    pq.write_table(table(**changed), tmp_path / "a.parquet")
+    for read in (read_parquet, read_as_sent):
+        with pytest.raises(LearningSetError, match=says) as refused:
+            read(tmp_path / "a.parquet")
+        assert "SECRET" not in f"{refused.value}{refused.value.__cause__}"
+
+
+def test_a_ward_that_is_no_text_is_named(tmp_path: Path) -> None:
+    pq.write_table(table(ward=[["W1"], ["W2"], ["W2"]]), tmp_path / "a.parquet")
+    with pytest.raises(LearningSetError, match="column ward cannot be read as text"):
+        read_as_sent(tmp_path / "a.parquet")
+
+
+def test_patients_and_hours_may_be_kept_in_another_form(tmp_path: Path) -> None:
+    hours, ids = [1, *range(1, 12)], ["b", *["a"] * 11]  # as text the tenth hour comes before the second
+    blank = {name: [1.0] * 12 for name in (*NAMES, *CONTEXT_COLUMNS)} | {"patient_id": ids, LABEL: [0] * 12}
+    words = {"patient_id": pa.array(ids).dictionary_encode(), "ICULOS": [str(hour) for hour in hours]}
+    for name, given in (("a", {"ICULOS": hours}), ("b", words)):
+        pq.write_table(table(**(blank | given)), tmp_path / name)
+    assert read_parquet(tmp_path / "a").digest == read_parquet(tmp_path / "b").digest
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
