@@ -177,15 +177,16 @@ def _score(source: Path, folder: Path | None, out: Path, dry_run: bool, as_json:
     if dry_run:
         _print({"stays": len(files), "model": model.version, "out": str(out)}, as_json)
         return
-    began, hours, alerts = time.monotonic(), 0, 0
-    progress = progress_since(began)
-    for first in range(0, len(files), FILES_AT_ONCE):
-        stays = psv.read(files[first : first + FILES_AT_ONCE])
-        scored = model.score_panel(stays.panel)
-        psv.write(out, stays, scored.risk, scored.alert)
-        hours, alerts = hours + stays.panel.rows, alerts + int(scored.alert.sum())
-        if len(files) > FILES_AT_ONCE:
-            progress(f"{first + len(stays.names):,} of {len(files):,} stays")
+    hours = alerts = 0
+    progress = progress_since(time.monotonic())
+    with psv.whole_folder(out) as predictions:
+        for first in range(0, len(files), FILES_AT_ONCE):
+            stays = psv.read(files[first : first + FILES_AT_ONCE])
+            scored = model.score_panel(stays.panel)
+            psv.write(predictions, stays, scored.risk, scored.alert)
+            hours, alerts = hours + stays.panel.rows, alerts + int(scored.alert.sum())
+            if len(files) > FILES_AT_ONCE:
+                progress(f"{first + len(stays.names):,} of {len(files):,} stays")
     shown = {"stays": len(files), "hours": hours, "alert_hours": alerts, "model": model.version, "out": str(out)}
     _print(shown, as_json)
 

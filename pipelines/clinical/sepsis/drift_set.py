@@ -36,7 +36,7 @@ def read_as_sent(path: Path) -> tuple[Panel, NDArray[np.str_], NDArray[np.str_]]
     """
     rows = read_rows(path, (*NAMES, *CONTEXT_COLUMNS))
     columns, starts = rows.numbers, starts_of(rows.patients)
-    panel = panel_of_columns(columns, starts, str(path))
+    panel = panel_of_columns(columns, starts, str(path), as_sent=True)
     sent = np.stack([columns[v.name] * v.factor for v in VARIABLES], axis=1).astype(np.float32)
     unit = np.nan_to_num(panel.unit[starts[:-1]]).astype(int)
     ward, device = _words(rows.table, "ward", starts, path), _words(rows.table, "device", starts, path)

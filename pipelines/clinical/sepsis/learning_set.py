@@ -29,6 +29,9 @@ from pipelines.clinical.sepsis.variables import NAMES, VARIABLES
 LABEL = "SepsisLabel"
 SAMPLE = 1024
 """So many stays of a learning set are known again: of a file that holds a hundredth of them about ten."""
+LAST_HOUR = 100_000
+"""Eleven years in intensive care: what is beyond is no hour."""
+AGES = (0.0, 130.0)
 CONTEXT_COLUMNS = ("Age", "Gender", "Unit1", "Unit2", "HospAdmTime", "ICULOS")
 
 
@@ -141,26 +144,37 @@ def starts_of(patients: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.concatenate([[0], changes, [len(patients)]]).astype(np.int64)
 
 
-def panel_of_columns(columns: Mapping[str, NDArray[np.float64]], starts: NDArray[np.int64], source: str) -> Panel:
-    """The panel of PhysioNet's columns; NaN where a column does not know. Raises `LearningSetError`."""
+def panel_of_columns(
+    columns: Mapping[str, NDArray[np.float64]], starts: NDArray[np.int64], source: str, as_sent: bool = False
+) -> Panel:
+    """The panel of PhysioNet's columns; NaN where a column does not know, and unless `as_sent` where it says what
+    nobody is: an age outside `AGES`, a sex that is neither 0 nor 1. Raises `LearningSetError`."""
     factors = np.array([variable.factor for variable in VARIABLES])
     values = np.stack([columns[name] for name in NAMES], axis=1) * factors
     unit = np.where(columns["Unit1"] == 1, MEDICAL, np.where(columns["Unit2"] == 1, SURGICAL, np.nan))
-    hour = columns["ICULOS"]
-    if not np.isfinite(hour).all():
-        raise LearningSetError(f"{source}: ICULOS is missing in some rows")
+    hour, age, sex = columns["ICULOS"], columns["Age"], columns["Gender"]
+    if not is_hour(hour).all():
+        raise LearningSetError(f"{source}: ICULOS is missing in some rows, or no whole hour from 1 to {LAST_HOUR:,}")
+    if not as_sent:
+        age = np.where((age >= AGES[0]) & (age <= AGES[1]), age, np.nan)
+        sex = np.where(np.isin(sex, (0.0, 1.0)), sex, np.nan)
     try:
         return Panel(
             values=without_implausible(values),
             starts=starts,
             hour=hour.astype(np.int64),
-            age=columns["Age"].astype(np.float32),
-            sex=columns["Gender"].astype(np.float32),
+            age=age.astype(np.float32),
+            sex=sex.astype(np.float32),
             admission_h=columns["HospAdmTime"].astype(np.float32),
             unit=unit.astype(np.float32),
         )
     except ValueError as error:
         raise LearningSetError(f"{source}: {error}") from None
+
+
+def is_hour(hours: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """bool[n]: whether each is an hour of a stay: whole, from 1 to `LAST_HOUR`."""
+    return (hours >= 1) & (hours <= LAST_HOUR) & (hours == np.floor(hours))
 
 
 def digest_of(panel: Panel, labels: NDArray[np.float64], patients: NDArray[np.str_]) -> str:

@@ -77,6 +77,22 @@ def test_many_files_are_scored_as_few_are(
     assert predictions(tmp_path / "one") == predictions(tmp_path / "many")
 
 
+def test_a_bad_file_among_many_is_named_and_nothing_is_predicted(
+    learning: LearningSet,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = stays_in(tmp_path / "stays", learning)
+    last = sorted(source.iterdir())[-1]
+    last.write_text("\n".join(line for at, line in enumerate(last.read_text().splitlines()) if at != 2))
+    monkeypatch.setattr(sepsis, "FILES_AT_ONCE", 7)
+    assert sepsis.score(source, model, tmp_path / "out") == 1
+    assert f"{last}, line 3: ICULOS is not the hour after" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_stays_are_not_overwritten_by_their_predictions(
     learning: LearningSet, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

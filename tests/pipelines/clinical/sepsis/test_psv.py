@@ -59,7 +59,15 @@ def test_hours_that_are_missing_count_on(tmp_path: Path) -> None:
         ("Puls|ICULOS\n80|1\n", "names no column HR"),
         ("HR|ICULOS\n80|1\n81\n", "line 3: 1 values for 2 columns"),
         ("HR|ICULOS\nPATIENT-SECRET|1\n", "line 2: a value is no number"),
-        ("HR|ICULOS\n80|1\n81|5\n", "consecutive"),
+        ("HR|ICULOS\n80|1\n81|5\n", r"p1\.psv, line 3: ICULOS is not the hour after"),
+        ("HR|ICULOS\n80|1\n\n81|1\n", r"p1\.psv, line 4: ICULOS is not the hour after"),
+        ("HR|ICULOS\n80|1.5\n", "line 2: ICULOS is no whole hour"),
+        ("HR|ICULOS\n80|0\n", "line 2: ICULOS is no whole hour"),
+        ("HR|ICULOS\n80|-3\n", "line 2: ICULOS is no whole hour"),
+        ("HR|ICULOS\n80|1e300\n", "line 2: ICULOS is no whole hour"),
+        ("HR|ICULOS\n80|inf\n", "line 2: ICULOS is no whole hour"),
+        ("HR|ICULOS\n80|999999999\n", "from 1 to 100,000"),
+        ("HR|ICULOS|HR\n80|1|90\n", "names column HR twice"),
     ],
 )
 def test_what_is_no_stay_is_refused_with_its_place_and_not_its_content(tmp_path: Path, text: str, says: str) -> None:
@@ -67,6 +75,38 @@ def test_what_is_no_stay_is_refused_with_its_place_and_not_its_content(tmp_path:
     with pytest.raises(StayFileError, match=says) as refused:
         psv.read(psv.stay_files(tmp_path))
     assert "SECRET" not in str(refused.value)
+
+
+def test_a_mark_of_byte_order_belongs_to_no_column(tmp_path: Path) -> None:
+    (tmp_path / "p1.psv").write_text("Temp|HR|ICULOS\n38.5|80|1\n", encoding="utf-8-sig")
+    assert psv.read(psv.stay_files(tmp_path)).panel.values[0, INDEX["Temp"]] == np.float32(38.5)
+
+
+def test_who_nobody_is_counts_as_unknown(tmp_path: Path) -> None:
+    lines = ["-50|7", "131|0", "18|1", "89|0"]
+    for number, line in enumerate(lines):
+        (tmp_path / f"p{number}.psv").write_text(f"HR|ICULOS|Age|Gender\n80|1|{line}\n")
+    panel = psv.read(psv.stay_files(tmp_path)).panel
+    assert np.array_equal(panel.age, np.array([np.nan, np.nan, 18, 89], np.float32), equal_nan=True)
+    assert np.array_equal(panel.sex, np.array([np.nan, 0, 1, 0], np.float32), equal_nan=True)
+
+
+def _write_half(out: Path) -> None:
+    with psv.whole_folder(out) as work:
+        (work / "p1.psv").write_text("half")
+        raise StayFileError("p2.psv: no hour")
+
+
+def test_a_folder_is_whole_or_has_nothing_new(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "p1.psv").write_text("of before")
+    with pytest.raises(StayFileError):
+        _write_half(out)
+    assert {each.name: each.read_text() for each in out.iterdir()} == {"p1.psv": "of before"}
+    with psv.whole_folder(out) as work:
+        (work / "p1.psv").write_text("whole")
+    assert {each.name: each.read_text() for each in out.iterdir()} == {"p1.psv": "whole"}
 
 
 def test_a_folder_without_stays_is_told(tmp_path: Path) -> None:
