@@ -61,7 +61,7 @@ class Watched:
 
     monitor: str
     stretch: Stretch
-    changes: tuple[Change, ...]
+    change: Change | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,10 @@ class Looked:
     snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
+class DayNotOverError(ValueError):
+    """A look at a day that goes on would be taken for the day's: what comes later would never be seen."""
+
+
 class DriftWatch:
     """Of one lake. `writer`: who commits; names no person."""
 
@@ -113,7 +117,10 @@ class DriftWatch:
         keep: bool = True,
     ) -> Looked:
         """Judge the `days` days that end with `day` (UTC). `as_of`: stays as they were known then. `keep`: whether
-        reports, references and monitors are written. Raises `LakeUnavailable` and what the store raises."""
+        reports, references and monitors are written. Raises `DayNotOverError` where they are and the day is not over,
+        `LakeUnavailable` and what the store raises."""
+        if keep and now < day_bounds(day)[1]:
+            raise DayNotOverError(f"{day} is not over (UTC): a look that is kept is of a whole day")
         first = day - timedelta(days=days - 1)
         since, until = day_bounds(first)[0], day_bounds(day)[1]
         model, reigns_from = self._champion(min(until, now))
@@ -128,7 +135,7 @@ class DriftWatch:
             watched = tuple(self._watch(analytics, each, model.version, until, known) for each in (SCORES, ERRORS))
         facts = facts_of_rows(_by_table(rows), rows.places, since, self._wards)
         outcomes = _performance(outcome, model)
-        added = (*outcomes.causes, *(cause for each in watched for cause in _causes(each)))
+        added = (*outcomes.causes, *(cause for each in watched if (cause := _cause(each))))
         report = _with(_report(reference, facts, model), added)
         looked = Looked(
             look=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}" if keep else "",
@@ -185,7 +192,7 @@ class DriftWatch:
         stretch = Stretch(tuple(row["values"]), row["stays"]) if row else Stretch()
         since = row["seen_until"] if row else until - BEGINNING
         if since >= until:
-            return Watched(monitor, stretch, ())
+            return Watched(monitor, stretch, None)
         if monitor == SCORES:
             new: Sequence[float] = first_days(analytics, version, since, until)
         else:
@@ -228,8 +235,8 @@ def _with(report: Report, causes: tuple[Cause, ...]) -> Report:
     return replace(report, causes=(*report.causes, *causes))
 
 
-def _causes(watched: Watched) -> tuple[Cause, ...]:
-    return drift_monitors.causes(watched.monitor, watched.changes)
+def _cause(watched: Watched) -> Cause | None:
+    return drift_monitors.cause(watched.monitor, watched.change) if watched.change else None
 
 
 def _fresh_scopes(reference: Profile | None, facts: StayFacts | None, report: Report) -> tuple[str, ...]:
@@ -250,7 +257,7 @@ def _monitor_row(each: Watched, version: str, until: datetime, now: datetime) ->
     stretch = each.stretch
     return {
         "monitor": each.monitor, "version": version, "seen_until": until, "stays": stretch.stays,
-        "values": list(stretch.values), "changes": len(each.changes), "mean": stretch.mean, "made_at": now,
+        "values": list(stretch.values), "changes": int(each.change is not None), "mean": stretch.mean, "made_at": now,
     }  # fmt: skip
 
 

@@ -26,10 +26,12 @@ from pipelines.clinical.sepsis.utility import LABEL_AHEAD_H
 from pipelines.drift_page import html
 from warehouse.analytics import Analytics
 from warehouse.models.shadow_rows import said_outcomes, shadow_hours
+from warehouse.models.training_rows import LONGEST_H
 
 FOLDER = "models/shadow"
 SEED = 0
 MOST_DAYS = 28
+NEVER = np.iinfo(np.int64).max // 2
 DAY_H = 24
 
 
@@ -52,7 +54,8 @@ class Comparison:
     correlation: of the two risks, by rank.
     days: of the last weeks.
     risks: quantiles of both risks, champion's and shadow's.
-    outcomes: stays with an outcome. decision: what the gate says of these; None where there is none.
+    outcomes: stays with an outcome that are judged. early_onsets: those left out, septic before both had scored them
+        for six hours. decision: what the gate says of the others; None where there is none.
     """
 
     version: str
@@ -66,6 +69,7 @@ class Comparison:
     days: tuple[Day, ...]
     risks: tuple[tuple[float, float], ...]
     outcomes: int
+    early_onsets: int
     decision: Decision | None
 
     @property
@@ -86,7 +90,7 @@ def compare(analytics: Analytics, version: str) -> Comparison:
     ours, theirs = (_bools(hours[name]) for name in ("is_alerting", "told_alerting"))
     risks = tuple(hours[name].to_numpy().astype(np.float64) for name in ("told_risk", "risk"))
     again = [each for each in hours["told_again"].to_pylist() if each is not None]
-    decision, outcomes = _judged(hours, said_outcomes(analytics)) if len(hours) else (None, 0)
+    decision, outcomes, early = _judged(hours, said_outcomes(analytics)) if len(hours) else (None, 0, 0)
     return Comparison(
         version=version,
         hours=len(hours),
@@ -99,32 +103,61 @@ def compare(analytics: Analytics, version: str) -> Comparison:
         days=_days(milliseconds(hours["hour_start"]) // HOUR_MS // DAY_H, theirs, ours),
         risks=_quantiles(*risks),
         outcomes=outcomes,
+        early_onsets=early,
         decision=decision,
     )
 
 
-def _judged(hours: pa.Table, said: pa.Table) -> tuple[Decision | None, int]:
-    """What the gate says of the stays with an outcome, and how many these are."""
+def _judged(hours: pa.Table, said: pa.Table) -> tuple[Decision | None, int, int]:
+    """What the gate says of the stays with an outcome, how many these are, and how many were left out since both began
+    to score them less than six hours before their sepsis, so that labels would not say when it was."""
+    hour, onset, patient = milliseconds(hours["hour_start"]) // HOUR_MS, _onset_hours(said), _whose(hours, said)
+    until = np.append(milliseconds(said["said_at"]) // HOUR_MS, 0)[patient]
+    # An outcome speaks of the stay before it and not of one years ago, or to come.
+    rows = np.flatnonzero((patient >= 0) & (hour <= until) & (hour > until - LONGEST_H))
+    rows = rows[np.lexsort((hour[rows], patient[rows]))]
+    _, first, many = np.unique(patient[rows], return_index=True, return_counts=True)
+    is_early = onset[patient[rows[first]]] - hour[rows[first]] < LABEL_AHEAD_H
+    rows = rows[np.repeat(~is_early, many)]
+    if not len(rows):
+        return None, 0, int(is_early.sum())
+    at, starts, labels = _every_hour(patient[rows], hour[rows], onset)
+    both = (_outcome(hours.take(pa.array(rows)), at, starts, labels, prefix) for prefix in ("told_", ""))
+    return gate.decide(*both, {}, SEED), len(starts) - 1, int(is_early.sum())
+
+
+def _whose(hours: pa.Table, said: pa.Table) -> np.ndarray:
+    """int64[n]: which row of `said` is of the same patient; -1 where none is."""
+    places = {token: at for at, token in enumerate(said["subject_token"].to_pylist())}
+    return np.array([places.get(token, -1) for token in hours["subject_token"].to_pylist()], np.int64)
+
+
+def _onset_hours(said: pa.Table) -> np.ndarray:
+    """int64[n]: the hour since 1970 UTC of each onset; one that never comes for who had no sepsis."""
     onset_ms = milliseconds(said["onset_at"].fill_null(pa.scalar(0, pa.timestamp("us", "UTC"))))
     septic = np.array([word == "sepsis" for word in said["outcome"].to_pylist()], dtype=bool)
-    first = np.where(septic, onset_ms // HOUR_MS - LABEL_AHEAD_H, np.iinfo(np.int64).max)
-    begins = dict(zip(said["subject_token"].to_pylist(), first.tolist(), strict=True))
-    token = np.array(hours["subject_token"].to_pylist(), dtype=np.str_)
-    kept = np.flatnonzero(np.isin(token, np.array(list(begins), dtype=np.str_)))
-    if not len(kept):
-        return None, 0
-    part, token = hours.take(pa.array(kept)), token[kept]
-    hour = milliseconds(part["hour_start"]) // HOUR_MS
-    labels = hour >= np.array([begins[each] for each in token.tolist()], dtype=np.int64)
-    starts = np.concatenate([[0], np.flatnonzero(token[1:] != token[:-1]) + 1, [len(token)]]).astype(np.int64)
-    both = (_outcome(part, labels, starts, prefix) for prefix in ("told_", ""))
-    return gate.decide(*both, {}, SEED), len(starts) - 1
+    return np.where(septic, onset_ms // HOUR_MS, NEVER)
 
 
-def _outcome(hours: pa.Table, labels: np.ndarray, starts: np.ndarray, prefix: str) -> Outcome:
+def _every_hour(patient: np.ndarray, hour: np.ndarray, onset: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each row stands once every hour from a patient's first to the last has one, since utility counts hours by
+    rows; the stays' starts, and labels, of these."""
+    _, first, many = np.unique(patient, return_index=True, return_counts=True)
+    last = first + many - 1
+    lengths = hour[last] - hour[first] + 1
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    at = np.repeat(starts[:-1] - hour[first], many) + hour
+    filled = np.arange(starts[-1]) - np.repeat(starts[:-1] - hour[first], lengths)
+    return at, starts, filled >= np.repeat(onset[patient[first]] - LABEL_AHEAD_H, lengths)
+
+
+def _outcome(hours: pa.Table, at: np.ndarray, starts: np.ndarray, labels: np.ndarray, prefix: str) -> Outcome:
+    """In an hour that was not told neither of the two said anything."""
     alerting = "told_alerting" if prefix else "is_alerting"
-    score, risk = (hours[prefix + name].to_numpy().astype(np.float64) for name in ("score", "risk"))
-    return Outcome(labels, starts, score, risk, _bools(hours[alerting]))
+    score, risk, alerts = (np.zeros(len(labels), kind) for kind in (np.float64, np.float64, bool))
+    score[at], risk[at] = (hours[prefix + name].to_numpy() for name in ("score", "risk"))
+    alerts[at] = _bools(hours[alerting])
+    return Outcome(labels, starts, score, risk, alerts)
 
 
 def _bools(column: pa.ChunkedArray) -> np.ndarray:
@@ -229,7 +262,7 @@ def _risks(of: Comparison) -> str:
 def _gate(of: Comparison) -> str:
     if of.decision is None:
         none = "None of these stays has an outcome yet; they come by <code>alert.feedback</code>."
-        return f"<h2>With outcomes</h2><p>{none}</p>"
+        return f"<h2>With outcomes</h2><p>{none}{_left_out(of.early_onsets)}</p>"
     rows = "".join(
         f"<tr><td>{escape(c.name)}</td><td class=n>{c.champion:.4f}</td><td class=n>{c.challenger:.4f}</td>"
         f"<td>{c.difference:+.4f} ({c.low:+.4f} to {c.high:+.4f})</td><td>{escape(c.verdict)}</td></tr>"
@@ -238,5 +271,10 @@ def _gate(of: Comparison) -> str:
     head = "<tr><th>check</th><th class=n>champion</th><th class=n>shadow</th><th>difference</th><th></th></tr>"
     return (
         f"<h2>With outcomes</h2><p>{of.outcomes} stays, {of.decision.septic_stays} with sepsis: "
-        f"{escape(of.decision.reason)}.</p>" + (f"<table>{head}{rows}</table>" if rows else "")
+        f"{escape(of.decision.reason)}.{_left_out(of.early_onsets)}</p>"
+        + (f"<table>{head}{rows}</table>" if rows else "")
     )
+
+
+def _left_out(early: int) -> str:
+    return f" Left out: {early}, septic before both had scored them for six hours." if early else ""

@@ -50,6 +50,7 @@ def of_lake(
 ) -> int:
     """Look at the stays of the `days` days up to `day` (UTC; yesterday where it is None) against the reigning model's
     reference, keep what was found and write its page, unless `dry_run` or `as_of`. Returns the exit code."""
+    from pipelines.drift_look import DayNotOverError
     from warehouse.analytics import LakeUnavailable
     from warehouse.catalog import TableMismatchError
     from warehouse.models.artefacts import ArtefactError
@@ -64,6 +65,9 @@ def of_lake(
     except (LakeUnavailable, LakeUnreachableError) as error:
         tell(f"drift: {error}")
         return UNAVAILABLE
+    except DayNotOverError as error:
+        tell(f"drift: {error}; --dry-run looks and keeps nothing")
+        return REFUSED
     except (TableMismatchError, ArtefactError) as error:
         tell(f"drift: {error}")
         return REFUSED

@@ -362,6 +362,7 @@ def _print_comparison(found: Comparison) -> None:
         "both": f"{found.both:,} alert-hours of both",
         "told again": again,
         "outcomes": f"{found.outcomes} stays" + (f"; {found.decision.reason}" if found.decision else ""),
+        "left out": f"{found.early_onsets} stays, septic before both had scored them for six hours",
     }  # fmt: skip
     _print(shown, as_json=False)
 

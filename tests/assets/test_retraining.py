@@ -9,17 +9,19 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets import training
 from assets.definitions import definitions
 from assets.drift import DRIFT, drift_schedule
 from assets.training import STEPS, WHY, model_key
 from pipelines import retraining
+from pipelines.clinical.sepsis.lake_set import held_out
 from tests.assets.test_runs import run
 from tests.pipelines.clinical.sepsis.stays import SMALL
 from tests.pipelines.test_retraining import NOW, PATIENTS, TABLES, outcomes, put, readings
 from tests.warehouse.conftest import lake_settings
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.contract import load_contracts
-from warehouse.models.training_rows import stays_with_outcome
+from warehouse.models.training_rows import told_outcomes
 from warehouse.settings import Settings
 
 DAY = NOW.date().isoformat()
@@ -49,7 +51,9 @@ def test_dagster_trains_judges_and_shows_a_model_and_looks_for_drift(
     monkeypatch.setattr(retraining, "LEAST_STAYS", 30)
     monkeypatch.setattr(retraining, "Recipe", lambda: SMALL)
     with Analytics(lake) as analytics:
-        assert stays_with_outcome(analytics) == PATIENTS
+        told = told_outcomes(analytics)
+    septic = [token for token, outcome in told.items() if outcome == "sepsis"]
+    assert training._outcomes(lake) == (PATIENTS, sum(held_out(septic)))
     defs = definitions(lake)
     result = run(defs, instance, *map(model_key, STEPS), **{WHY: "drift, new_population: a test"})
     assert result.success

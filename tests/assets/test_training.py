@@ -11,6 +11,7 @@ import pytest
 
 from assets import training
 from assets.training import WHY, drift_sensor
+from pipelines.clinical.sepsis.gate import LEAST_SEPTIC
 from pipelines.retraining import LEAST_STAYS
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.models.conftest import with_tables
@@ -32,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough of them; `tests/assets/test_retraining.py` has real ones."""
-    monkeypatch.setattr(training, "_with_outcome", lambda settings: LEAST_STAYS)
+    monkeypatch.setattr(training, "_outcomes", lambda settings: (LEAST_STAYS, LEAST_SEPTIC))
 
 
 def cause(look: str, kind: str, retrains: bool, minutes: int = 0) -> dict[str, Any]:
@@ -89,14 +90,27 @@ def test_the_same_drift_asks_once_a_week(settings: Settings, outcomes: None) -> 
     assert [each.run_key for each in later] != [each.run_key for each in first]
 
 
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        ((12, 60), "12 stays have an outcome, 200 are needed"),
+        ((900, 49), "49 septic stays are kept for the gate, which needs 50"),
+    ],
+)
 def test_a_retraining_that_cannot_be_made_for_want_of_outcomes_is_not_started_and_it_is_said(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, there: tuple[int, int], says: str
 ) -> None:
-    monkeypatch.setattr(training, "_with_outcome", lambda settings: 12)
+    monkeypatch.setattr(training, "_outcomes", lambda settings: there)
     report(settings, cause("1", "new_population", True))
     result = asked(settings)
     assert result.run_requests == []
-    assert "12 stays have an outcome, 200 are needed" in str(result.skip_reason)
+    assert says in str(result.skip_reason)
+
+
+def test_a_look_at_a_day_to_come_hides_none(settings: Settings, outcomes: None) -> None:
+    report(settings, cause("1", "new_population", True) | {"day": NOON - timedelta(days=1)})
+    report(settings, cause("2", "none", False, 1) | {"day": NOON + timedelta(days=365)})
+    assert len(asked(settings).run_requests or []) == 1
 
 
 def test_a_look_at_an_older_day_starts_nothing(settings: Settings, outcomes: None) -> None:

@@ -15,7 +15,7 @@ from pipelines import drift_look
 from pipelines.clinical.sepsis import model_files
 from pipelines.clinical.sepsis.drift_profile import Profile, profile_of, read_profile, write_profile
 from pipelines.clinical.sepsis.variables import VARIABLES
-from pipelines.drift_look import DriftWatch, Looked, profile_of_rows, profile_rows
+from pipelines.drift_look import DayNotOverError, DriftWatch, Looked, profile_of_rows, profile_rows
 from pipelines.drift_page import drift_page, index_page
 from tests.pipelines.clinical.sepsis.test_drift import stays
 from tests.pipelines.test_retraining import TABLES, put
@@ -118,6 +118,14 @@ def test_an_empty_lake_is_looked_at_and_found_too_small(lake: Settings) -> None:
     (row,) = watch(lake).looks.reports()
     assert (row["kind"], row["because"], row["day"]) == ("none", "too few stays to judge anything by", DAY)
     assert "too few stays" in drift_page(looked)
+
+
+def test_a_day_that_is_not_over_is_looked_at_only_to_see(lake: Settings) -> None:
+    for day in (NOW.date(), NOW.date() + timedelta(days=365)):
+        with pytest.raises(DayNotOverError, match="is not over"):
+            watch(lake).look(day, NOW)
+        assert watch(lake).look(day, NOW, keep=False).look == ""
+    assert watch(lake).looks.reports() == []
 
 
 def test_stays_like_those_of_the_model_raise_nothing_and_wards_become_known(lake: Settings) -> None:

@@ -12,7 +12,8 @@ from warehouse.analytics import Analytics
 FIRST_HOURS = 24
 _FIRST_DAYS = f"""
 WITH told AS (
-    SELECT subject_token, hour_start, arg_max(hour_of_stay, scored_at) AS hour_of_stay, arg_max(risk, scored_at) AS risk
+    SELECT subject_token, hour_start, arg_max(hour_of_stay, (scored_at, kafka_offset)) AS hour_of_stay,
+           arg_max(risk, (scored_at, kafka_offset)) AS risk
     FROM scores WHERE model_version = $version AND hour_start >= $oldest AND hour_start < $until GROUP BY ALL
 )
 SELECT avg(risk) AS risk, max(hour_start) AS ended_at

@@ -29,8 +29,8 @@ _NEVER = datetime(1970, 1, 15, tzinfo=UTC)
 SOURCES = ("lab.results", "device.vitals", "iot.patient", "adt.events")
 OUTCOMES = """
 SELECT subject_token, last.outcome AS outcome, last.onset_at AS onset_at, said_at FROM (
-    SELECT subject_token, max_by({'outcome': outcome, 'onset_at': onset_at}, event_time) AS last,
-           max(event_time) AS said_at
+    SELECT subject_token, max(event_time) AS said_at,
+           max_by({'outcome': outcome, 'onset_at': onset_at}, (event_time, kafka_time, event_id)) AS last
     FROM alert_feedback WHERE action = 'outcome' AND outcome IS NOT NULL GROUP BY subject_token
 ) WHERE last.outcome <> 'uncertain' AND (last.outcome = 'no_sepsis' OR last.onset_at IS NOT NULL)
 ORDER BY subject_token
@@ -118,9 +118,10 @@ def _said_when(outcomes: pa.Table) -> tuple[list[str], list[datetime]]:
     return outcomes["subject_token"].to_pylist(), outcomes["said_at"].to_pylist()
 
 
-def stays_with_outcome(analytics: Analytics) -> int:
-    """How many stays have an outcome that can be learnt from. Raises `LakeUnavailable`."""
-    return len(analytics.query(OUTCOMES).table)
+def told_outcomes(analytics: Analytics) -> dict[str, str]:
+    """Patient -> the outcome that can be learnt from. Raises `LakeUnavailable`."""
+    told = analytics.query(OUTCOMES).table
+    return dict(zip(told["subject_token"].to_pylist(), told["outcome"].to_pylist(), strict=True))
 
 
 def read_rows(

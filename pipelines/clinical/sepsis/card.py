@@ -7,7 +7,7 @@ Does not hold: measures (`evaluate`), drawing (`plots`), any value of a patient.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -106,6 +106,14 @@ def _numbers(figures: Mapping[str, Any]) -> str:
     return '<div class="big">' + "".join(f"<div><b>{big}</b>{small}</div>" for big, small in cells) + "</div>"
 
 
+def _beside(curve: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+    """Where words stand clear of a curve: right of where it falls below a third of its height."""
+    points = [(each["alert_hours_per_patient_day"], each["utility"]) for each in curve]
+    third = max(utility for _, utility in points) / 3
+    hours, utility = max((point for point in points if point[1] >= third), default=points[-1])
+    return min(hours, 10.0), utility
+
+
 def _burden(figures: Mapping[str, Any]) -> str:
     curve, clock, every = figures["burden_curve"], figures["clock_curve"], figures["all"]
     frame = Frame(
@@ -119,7 +127,7 @@ def _burden(figures: Mapping[str, Any]) -> str:
         line(frame, [(each["alert_hours_per_patient_day"], each["utility"]) for each in curve]),
         dot(frame, *here, f"as set: utility {here[1]:.3f} at {here[0]:.1f} alert-hours", WARN),
         said(frame, here[0], here[1], "as set", WARN),
-        said(frame, 9.5, 0.24, "clock alone", OTHER),
+        said(frame, *_beside(clock), "clock alone", OTHER),
     )
     return (
         "<h2>What a ward would carry</h2><figure style='margin:0'>"

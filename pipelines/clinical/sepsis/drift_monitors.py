@@ -49,37 +49,37 @@ class Change:
     stays_after: int
 
 
-def lead_on(stretch: Stretch, new: Sequence[float]) -> tuple[Stretch, tuple[Change, ...]]:
-    """The detector after these numbers, none of them negative, and the changes they brought to light."""
+def lead_on(stretch: Stretch, new: Sequence[float]) -> tuple[Stretch, Change | None]:
+    """The detector after these numbers, none of them negative, and the change that came to light, if any: what it let
+    go of against what it keeps."""
     from river.drift import ADWIN  # river takes a second and more to import
 
-    detector, kept, changes = ADWIN(delta=DELTA), list(stretch.values), []
-    for value in kept:
-        detector.update(sqrt(value))
-    for value in new:
+    # Asked at every number: river asks at every 32nd, and of a stretch that is cut to the same length at each look
+    # these would never be new ones. None of 2,400 looks at full stretches that stay as they are told a change.
+    detector, kept, gone = ADWIN(delta=DELTA, clock=1), [], []
+    # Among those fed again too: a stretch that was cut begins elsewhere, and may show there what it did not before.
+    for value in (*stretch.values, *new):
         kept.append(value)
         detector.update(sqrt(value))
         if detector.drift_detected and (width := int(detector.width)) < len(kept):
-            old, kept = kept[:-width], kept[-width:]
-            changes.append(Change(_mean(old), _mean(kept), len(old), len(kept)))
-    return Stretch(tuple(kept[-MOST:]), stretch.stays + len(new)), tuple(changes)
+            gone += kept[:-width]
+            kept = kept[-width:]
+    change = Change(_mean(gone), _mean(kept), len(gone), len(kept)) if gone else None
+    return Stretch(tuple(kept[-MOST:]), stretch.stays + len(new)), change
 
 
-def causes(monitor: str, changes: Sequence[Change]) -> tuple[Cause, ...]:
-    """What the changes of a monitor point to: errors that grew ask for a retraining, scores that moved for a look."""
-    told = []
-    for each in changes:
-        moved = each.after - each.before
-        if abs(moved) < LEAST_CHANGE[monitor] or (monitor == ERRORS and moved < 0):
-            continue
-        what = "squared error of risks" if monitor == ERRORS else "mean risk of a stay's first day"
-        because = (
-            f"{what} went from {each.before:.4f} to {each.after:.4f} "
-            f"(ADWIN; {each.stays_before} stays before, {each.stays_after} since)"
-        )
-        kind = PERFORMANCE if monitor == ERRORS else SCORE_CHANGE
-        told.append(Cause(kind, (monitor,), "all stays", abs(moved), because))
-    return tuple(told)
+def cause(monitor: str, change: Change) -> Cause | None:
+    """What a monitor's change points to: errors that grew ask for a retraining, scores that moved for a look. None for
+    one that is small, or of errors that shrank."""
+    moved = change.after - change.before
+    if abs(moved) < LEAST_CHANGE[monitor] or (monitor == ERRORS and moved < 0):
+        return None
+    what = "squared error of risks" if monitor == ERRORS else "mean risk of a stay's first day"
+    because = (
+        f"{what} went from {change.before:.4f} to {change.after:.4f} "
+        f"(ADWIN; {change.stays_before} stays before, {change.stays_after} since)"
+    )
+    return Cause(PERFORMANCE if monitor == ERRORS else SCORE_CHANGE, (monitor,), "all stays", abs(moved), because)
 
 
 def _mean(values: Sequence[float]) -> float:

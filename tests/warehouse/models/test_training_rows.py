@@ -17,7 +17,7 @@ from warehouse.catalog import load_table, open_catalog
 from warehouse.consent.decision import GRANT, REVOKE
 from warehouse.consent.filters import Purpose
 from warehouse.contract import load_contracts
-from warehouse.models.training_rows import TrainingRows, read_training_rows
+from warehouse.models.training_rows import TrainingRows, read_training_rows, told_outcomes
 from warehouse.settings import Settings
 from warehouse.tables import arrow_schema
 
@@ -84,6 +84,15 @@ def test_research_learns_from_rows_that_were_consented_to_at_their_own_time(lake
     assert rows.outcomes["subject_token"].to_pylist() == [LATER]
     assert rows.vitals["event_time"].to_pylist() == [at(6)]
     assert "consent_updates" in rows.snapshots
+
+
+def test_of_two_outcomes_said_at_once_the_one_appended_last_holds(lake: Settings) -> None:
+    table = load_table(open_catalog(lake), lake.namespace, "alert_feedback")
+    later = outcome(20, SILENT, 9) | {"outcome": "sepsis", "onset_at": at(8), "kafka_time": at(10)}
+    for row in (later, outcome(21, SILENT, 9) | {"kafka_time": at(9)}):
+        table.append(pa.Table.from_pylist([row], arrow_schema(load_contracts().table("alert_feedback"))))
+    with Analytics(lake) as analytics:
+        assert told_outcomes(analytics)[SILENT] == "sepsis"
 
 
 def test_an_outcome_that_may_not_be_used_is_not_replaced_by_an_earlier_one(lake: Settings) -> None:
