@@ -1,7 +1,8 @@
 """What stays looked like when a model was made: the reference that drift is judged against.
 
-Holds: `Profile`, per scope (all, a ward, a device) and item, as numbers that a table or a file can keep; no stay is in
-it.
+Holds: `Profile`, per scope (all, a ward, a device) and item, as numbers that a table or a file can keep. Each item is
+sorted by itself: whose number is whose, and which of two items' numbers are one stay's, is not in it. Up to
+`MOST_POINTS` stays, each one's number is.
 Does not hold: facts of stays (`stay_facts.py`), verdicts (`drift.py`), the table (`warehouse/models/`).
 """
 
