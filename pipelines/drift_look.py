@@ -38,6 +38,7 @@ from warehouse.analytics import Analytics
 from warehouse.consent.filters import Purpose
 from warehouse.contract import Contracts
 from warehouse.days import day_bounds
+from warehouse.models.looks import seen_until
 from warehouse.models.recent_rows import RecentRows, read_recent
 from warehouse.models.registry import Registry
 from warehouse.models.score_stretches import first_days
@@ -61,7 +62,7 @@ class Watched:
 
     monitor: str
     stretch: Stretch
-    change: Change | None
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,11 @@ class Looked:
     snapshots: Mapping[str, int] = field(default_factory=dict)
 
 
-class DayNotOverError(ValueError):
-    """A look at a day that goes on would be taken for the day's: what comes later would never be seen."""
+class NotOverError(ValueError):
+    """A look that is to be kept, at a day that is not over: what it did not see would never be seen."""
+
+    def __init__(self, day: date, now: datetime) -> None:
+        super().__init__(f"{day} is not over (it is {now:%Y-%m-%d %H:%M} UTC): look at a day that is, or keep nothing")
 
 
 class DriftWatch:
@@ -117,12 +121,12 @@ class DriftWatch:
         keep: bool = True,
     ) -> Looked:
         """Judge the `days` days that end with `day` (UTC). `as_of`: stays as they were known then. `keep`: whether
-        reports, references and monitors are written. Raises `DayNotOverError` where they are and the day is not over,
+        reports, references and monitors are written, for which the day has to be over. Raises `NotOverError`,
         `LakeUnavailable` and what the store raises."""
-        if keep and now < day_bounds(day)[1]:
-            raise DayNotOverError(f"{day} is not over (UTC): a look that is kept is of a whole day")
         first = day - timedelta(days=days - 1)
         since, until = day_bounds(first)[0], day_bounds(day)[1]
+        if keep and until > now:
+            raise NotOverError(day, now)
         model, reigns_from = self._champion(min(until, now))
         reference = self.reference(model)
         with Analytics(self._settings) as analytics:
@@ -135,7 +139,7 @@ class DriftWatch:
             watched = tuple(self._watch(analytics, each, model.version, until, known) for each in (SCORES, ERRORS))
         facts = facts_of_rows(_by_table(rows), rows.places, since, self._wards)
         outcomes = _performance(outcome, model)
-        added = (*outcomes.causes, *(cause for each in watched if (cause := _cause(each))))
+        added = (*outcomes.causes, *(cause for each in watched for cause in _causes(each)))
         report = _with(_report(reference, facts, model), added)
         looked = Looked(
             look=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}" if keep else "",
@@ -190,9 +194,9 @@ class DriftWatch:
     ) -> Watched:
         row = self.looks.monitor(monitor, version)
         stretch = Stretch(tuple(row["values"]), row["stays"]) if row else Stretch()
-        since = row["seen_until"] if row else until - BEGINNING
+        since = seen_until(row) if row else until - BEGINNING
         if since >= until:
-            return Watched(monitor, stretch, None)
+            return Watched(monitor, stretch, ())
         if monitor == SCORES:
             new: Sequence[float] = first_days(analytics, version, since, until)
         else:
@@ -205,7 +209,7 @@ class DriftWatch:
             self.looks.keep_profile(looked.version, profile_rows(Profile(fresh), looked.version, now))
         for each in looked.monitors:
             before = self.looks.monitor(each.monitor, looked.version)
-            if before is None or before["seen_until"] < until:
+            if before is None or seen_until(before) < until:
                 self.looks.keep_monitor(_monitor_row(each, looked.version, until, now))
         self.looks.report(report_rows(looked, now, until))
 
@@ -235,8 +239,8 @@ def _with(report: Report, causes: tuple[Cause, ...]) -> Report:
     return replace(report, causes=(*report.causes, *causes))
 
 
-def _cause(watched: Watched) -> Cause | None:
-    return drift_monitors.cause(watched.monitor, watched.change) if watched.change else None
+def _causes(watched: Watched) -> tuple[Cause, ...]:
+    return drift_monitors.causes(watched.monitor, watched.changes)
 
 
 def _fresh_scopes(reference: Profile | None, facts: StayFacts | None, report: Report) -> tuple[str, ...]:
@@ -257,7 +261,7 @@ def _monitor_row(each: Watched, version: str, until: datetime, now: datetime) ->
     stretch = each.stretch
     return {
         "monitor": each.monitor, "version": version, "seen_until": until, "stays": stretch.stays,
-        "values": list(stretch.values), "changes": int(each.change is not None), "mean": stretch.mean, "made_at": now,
+        "values": list(stretch.values), "changes": len(each.changes), "mean": stretch.mean, "made_at": now,
     }  # fmt: skip
 
 

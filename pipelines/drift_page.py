@@ -213,7 +213,7 @@ def _monitors(watched: Sequence[Watched]) -> str:
 def _monitor(each: Watched) -> str:
     values = np.array(each.stretch.values)
     what = "squared error of a stay's risks" if each.monitor == ERRORS else "mean risk of a stay's first day"
-    told = "a change found" if each.change else "no change found"
+    told = f"{len(each.changes)} changes found" if each.changes else "no change found"
     text = f"{what.capitalize()}: {each.stretch.stays:,} stays so far, {len(values):,} since the last change; {told}."
     if len(values) < 2:
         return f"<figure><figcaption>{text}</figcaption></figure>"

@@ -50,7 +50,6 @@ def of_lake(
 ) -> int:
     """Look at the stays of the `days` days up to `day` (UTC; yesterday where it is None) against the reigning model's
     reference, keep what was found and write its page, unless `dry_run` or `as_of`. Returns the exit code."""
-    from pipelines.drift_look import DayNotOverError
     from warehouse.analytics import LakeUnavailable
     from warehouse.catalog import TableMismatchError
     from warehouse.models.artefacts import ArtefactError
@@ -59,16 +58,15 @@ def of_lake(
     if reason := unreachable(settings):
         tell(f"drift: {reason}")
         return UNAVAILABLE
+    from pipelines.drift_look import NotOverError  # with it come the models' libraries
+
     now = datetime.now(UTC)
     try:
         looked, page = _looked(settings, day or (now - timedelta(days=1)).date(), days, as_of, dry_run, now)
     except (LakeUnavailable, LakeUnreachableError) as error:
         tell(f"drift: {error}")
         return UNAVAILABLE
-    except DayNotOverError as error:
-        tell(f"drift: {error}; --dry-run looks and keeps nothing")
-        return REFUSED
-    except (TableMismatchError, ArtefactError) as error:
+    except (TableMismatchError, ArtefactError, NotOverError) as error:
         tell(f"drift: {error}")
         return REFUSED
     except KeyboardInterrupt:

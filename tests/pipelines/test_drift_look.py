@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assets.drift import look_at
 from pipelines import drift_look
 from pipelines.clinical.sepsis import model_files
 from pipelines.clinical.sepsis.drift_profile import Profile, profile_of, read_profile, write_profile
 from pipelines.clinical.sepsis.variables import VARIABLES
-from pipelines.drift_look import DayNotOverError, DriftWatch, Looked, profile_of_rows, profile_rows
+from pipelines.drift_look import DriftWatch, Looked, NotOverError, profile_of_rows, profile_rows
 from pipelines.drift_page import drift_page, index_page
 from tests.pipelines.clinical.sepsis.test_drift import stays
 from tests.pipelines.test_retraining import TABLES, put
@@ -120,14 +121,6 @@ def test_an_empty_lake_is_looked_at_and_found_too_small(lake: Settings) -> None:
     assert "too few stays" in drift_page(looked)
 
 
-def test_a_day_that_is_not_over_is_looked_at_only_to_see(lake: Settings) -> None:
-    for day in (NOW.date(), NOW.date() + timedelta(days=365)):
-        with pytest.raises(DayNotOverError, match="is not over"):
-            watch(lake).look(day, NOW)
-        assert watch(lake).look(day, NOW, keep=False).look == ""
-    assert watch(lake).looks.reports() == []
-
-
 def test_stays_like_those_of_the_model_raise_nothing_and_wards_become_known(lake: Settings) -> None:
     fill(lake, DAY, 0)
     fill(lake, DAY, STAYS)
@@ -217,6 +210,39 @@ def test_scores_that_rise_are_found_once_and_taken_in_once(lake: Settings) -> No
     again = look(lake)
     assert again.monitors[0].stretch.stays == 600
     assert not again.report.drifted
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_scores_of_an_hour_made_in_one_moment_the_last_appended_counts(lake: Settings, turned: bool) -> None:
+    before = scores(0, 1, 0.02, DAY + timedelta(hours=12))
+    after = [row | {"score_id": f"{row['score_id']}-1", "risk": 0.5, "kafka_offset": 900} for row in before]
+    rows = [*before, *after]
+    put(lake, "scores", rows[::-1] if turned else rows)
+    assert look(lake).monitors[0].stretch.values == (0.5,)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=365)])
+def test_a_day_that_is_not_over_is_refused_unless_nothing_is_kept(lake: Settings, ahead: timedelta) -> None:
+    with pytest.raises(NotOverError, match="is not over"):
+        watch(lake).look((DAY + ahead).date(), NOW)
+    with pytest.raises(NotOverError):
+        look_at(lake, (DAY + ahead).date(), NOW)
+    assert watch(lake).looks.reports() == []
+    assert watch(lake).looks.monitor("scores", VERSION) is None
+    assert watch(lake).look((DAY + ahead).date(), NOW, keep=False).look == ""
+
+
+def test_a_look_ahead_that_an_earlier_release_kept_blinds_no_monitor(lake: Settings) -> None:
+    ahead = {
+        "monitor": "scores", "version": VERSION, "seen_until": DAY + timedelta(days=365), "stays": 2,
+        "values": [0.02, 0.03], "changes": 0, "mean": 0.025, "made_at": DAY,
+    }  # fmt: skip
+    watch(lake).looks.keep_monitor(ahead)
+    put(lake, "scores", scores(0, 50, 0.02, DAY + timedelta(hours=12)))
+    assert look(lake).monitors[0].stretch.stays == 52
+    row = watch(lake).looks.monitor("scores", VERSION)
+    assert row is not None
+    assert (row["stays"], row["seen_until"]) == (52, DAY + timedelta(days=1))
 
 
 def test_a_profile_comes_back_as_it_was_kept_in_the_lake_and_as_a_file(lake: Settings, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Does not hold: what they mean (`pipelines/clinical/sepsis/drift.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -48,7 +49,7 @@ class Looks:
     def monitor(self, monitor: str, version: str) -> dict[str, Any] | None:
         """Where a monitor of a model stands; None where it has not begun."""
         rows = [row for row in _of_version(self._read(MONITORS), version) if row["monitor"] == monitor]
-        return max(rows, key=lambda row: row["seen_until"]) if rows else None
+        return max(rows, key=lambda row: (seen_until(row), row["made_at"])) if rows else None
 
     def keep_monitor(self, row: Mapping[str, Any]) -> None:
         """Append where a monitor stands now."""
@@ -61,6 +62,12 @@ class Looks:
         schema = arrow_schema(self._contracts.table(table))
         fenced = FencedTable(self._catalog, (self._namespace, table), writer=self._writer)
         fenced.append_derived(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), {})
+
+
+def seen_until(row: Mapping[str, Any]) -> datetime:
+    """Up to when a monitor has seen what came. An earlier release kept looks at days that were not over: of what came
+    after such a row was made it has seen nothing."""
+    return min(row["seen_until"], row["made_at"])
 
 
 def _of_version(table: pa.Table, version: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipelines.clinical.sepsis.learning_set import LearningSet
 from pipelines.clinical.sepsis.panel import MEDICAL, SURGICAL
 from pipelines.clinical.sepsis.variables import VARIABLES
 from tests.pipelines.clinical.sepsis.stays import SMALL, psv_text, with_outcome
+from tests.warehouse.conftest import lake_settings
 
 STAYS = 30
 
@@ -220,3 +222,9 @@ def test_drift_names_the_unit_and_its_remedy_and_is_silent_without(
     (cause,) = json.loads(capsys.readouterr().out)["causes"]
     assert (cause["kind"], cause["items"], cause["unit"]) == ("unit_change", ["Creatinine"], "umol/L")
     assert not cause["retrains"]
+
+
+def test_a_look_at_a_day_that_is_not_over_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = lake_settings(tmp_path / "home", f"file://{tmp_path}/lake", WARDSTREAM_S3_ENDPOINT="http://127.0.0.1:1")
+    assert drift.of_lake(settings, day=date(2999, 1, 1), days=None, as_of=None) == 1
+    assert "2999-01-01 is not over" in capsys.readouterr().err
