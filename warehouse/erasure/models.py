@@ -24,7 +24,7 @@ from pyiceberg.exceptions import CommitFailedException
 from warehouse.catalog import TableMismatchError, load_table
 from warehouse.erasure.stores import Erased, Found, Progress, Subject, by_token
 from warehouse.erasure.tables import TableStore
-from warehouse.models.kept_snapshots import MODEL, TRAINING, KeptSnapshots, is_stale
+from warehouse.models.kept_snapshots import MODEL, KeptSnapshots, is_stale, is_training
 from warehouse.models.looks import PROFILES
 from warehouse.models.people import whom_models_knew
 from warehouse.models.registry import (
@@ -250,7 +250,7 @@ class ModelStore:
         gone, now = successors(self._decisions()), self.clock()
         ours = {f"{MODEL}{model.version}": model.version for model in self._history()}
         for store in self.tables():
-            tags = {tag: at for tag, at in store.tagged().items() if tag in ours or tag.startswith(TRAINING)}
+            tags = {tag: at for tag, at in store.tagged().items() if tag in ours or is_training(tag)}
             for tag, at in tags.items():
                 if ours.get(tag) in gone or is_stale(tag, now):
                     moved.append(self._move(store, tag, at, None))

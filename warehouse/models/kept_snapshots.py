@@ -10,6 +10,7 @@ them once they are old.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ STALE = timedelta(days=2)
 """No training takes so long: whoever began it is dead."""
 TRIES = 8
 _TIME = "%Y%m%dT%H%M%S"
+_OURS = re.compile(rf"{TRAINING}(\d{{8}}T\d{{6}})-[0-9a-f]{{6}}")
 
 
 class SnapshotGoneError(RuntimeError):
@@ -91,12 +93,15 @@ class KeptSnapshots:
                     raise
 
 
+def is_training(tag: str) -> bool:
+    """Whether a tag is one of a training, and not somebody's own of that name."""
+    return _OURS.fullmatch(tag) is not None
+
+
 def is_stale(tag: str, now: datetime) -> bool:
     """Whether a tag is one of a training that is long dead."""
-    if not tag.startswith(TRAINING):
-        return False
-    began = datetime.strptime(tag.removeprefix(TRAINING).partition("-")[0], _TIME).replace(tzinfo=UTC)
-    return now - began > STALE
+    found = _OURS.fullmatch(tag)
+    return found is not None and now - datetime.strptime(found[1], _TIME).replace(tzinfo=UTC) > STALE
 
 
 def _has(table: Table, tag: str) -> bool:

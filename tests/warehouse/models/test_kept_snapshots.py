@@ -11,7 +11,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from tests.warehouse.models.conftest import model
 from warehouse.catalog import load_table, open_catalog
-from warehouse.models.kept_snapshots import STALE, TRIES, KeptSnapshots, SnapshotGoneError
+from warehouse.models.kept_snapshots import STALE, TRIES, KeptSnapshots, SnapshotGoneError, is_training
 from warehouse.models.registry import Registry
 from warehouse.settings import Settings
 
@@ -71,8 +71,12 @@ def test_tags_of_a_training_that_died_go_with_the_next_one(kept: KeptSnapshots) 
     dead = kept.keep({TABLE: first}, NOW - STALE - timedelta(seconds=1))
     alive = kept.keep({TABLE: first}, NOW - STALE + timedelta(seconds=1))
     assert set(tags(kept)) == {dead, alive}
+    theirs = "training-2026Q1"
+    load_table(kept.catalog, kept.namespace, TABLE).manage_snapshots().create_tag(first, theirs).commit()
     mine = kept.keep({TABLE: second}, NOW)
-    assert set(tags(kept)) == {alive, mine}
+    assert set(tags(kept)) == {alive, mine, theirs}
+    assert is_training(mine)
+    assert not is_training(theirs)
 
 
 @pytest.mark.parametrize("times", [3, TRIES])
