@@ -201,11 +201,12 @@ def _outcomes(settings: Settings) -> tuple[int, int]:
     """How many stays have an outcome, and how many septic ones of these are kept for the gate."""
     from pipelines.clinical.sepsis.lake_set import held_out
     from warehouse.analytics import Analytics
-    from warehouse.models.training_rows import told_outcomes
+    from warehouse.models.shadow_rows import said_outcomes
 
     with Analytics(settings) as analytics:
-        told = told_outcomes(analytics)
-    return len(told), int(held_out([token for token, outcome in told.items() if outcome == "sepsis"]).sum())
+        said = said_outcomes(analytics)
+    rows = zip(said["subject_token"].to_pylist(), said["outcome"].to_pylist(), strict=True)
+    return len(said), int(held_out([token for token, outcome in rows if outcome == "sepsis"]).sum())
 
 
 def _too_few(stays: int, held_septic: int) -> str:

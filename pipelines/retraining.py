@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -47,6 +47,8 @@ from warehouse.models.registry import AGAINST, CHAMPION, REFUSED, ChampionChange
 from warehouse.models.training_rows import TrainingRows, read_training_rows
 from warehouse.settings import Settings
 from warehouse.vault import LEARNERS_KEY, open_vault
+
+T = TypeVar("T")
 
 NAME = model_files.NAME
 LEAST_STAYS = 200
@@ -170,15 +172,13 @@ class Retraining:
         """The gate's word against whoever is to reign by then, and what follows of it; anew where that changed while
         the gate was at work."""
         mine, groups = outcome_of(model, held.panel, held.labels), subgroups(held.panel)
-        for left in reversed(range(TRIES)):
+
+        def judged() -> tuple[Decision, Role]:
             against, champion = self._champion()
             decision = gate.decide(outcome_of(champion, held.panel, held.labels), mine, groups, GATE_SEED)
-            try:
-                return decision, self._decide(model, decision, why, against)
-            except ChampionChangedError:
-                if not left:
-                    raise
-        raise AssertionError("one try at least")
+            return decision, self._decide(model, decision, why, against)
+
+        return _again_after(ChampionChangedError, judged)
 
     def _champion_and_people(self) -> tuple[str, ModelFiles, set[str]]:
         """The champion's version and files, as `_champion`, and whom of this lake it learned from."""
@@ -247,14 +247,12 @@ class Retraining:
 
     def _read(self, purpose: str, now: datetime, as_of: datetime) -> tuple[TrainingRows, str]:
         """Rows, and the tag that keeps the snapshots they were read at; read again where one was trimmed meanwhile."""
-        for left in reversed(range(TRIES)):
+
+        def read() -> tuple[TrainingRows, str]:
             rows = self._rows(purpose, now, as_of)
-            try:
-                return rows, self._snapshots.keep(rows.snapshots, now)
-            except SnapshotGoneError:
-                if not left:
-                    raise
-        raise AssertionError("one try at least")
+            return rows, self._snapshots.keep(rows.snapshots, now)
+
+        return _again_after(SnapshotGoneError, read)
 
     def _rows(self, purpose: str, now: datetime, as_of: datetime) -> TrainingRows:
         with Analytics(self._settings) as analytics:
@@ -311,6 +309,14 @@ class Retraining:
             wards=IntensiveCare(self._settings.intensive_care),
         )
         return [] if facts is None else profile_rows(profile_of(facts), version, now)
+
+
+def _again_after(overtaken: type[Exception], act: Callable[[], T]) -> T:
+    """What the act gives, tried anew where somebody overtook it, `TRIES` times in all."""
+    for _ in range(TRIES - 1):
+        with suppress(overtaken):
+            return act()
+    return act()
 
 
 def _stays_of(rows: TrainingRows, settings: Settings) -> LearningSet | None:

@@ -21,6 +21,7 @@ from pipelines.clinical.sepsis import gate
 from pipelines.clinical.sepsis.evaluate import Outcome
 from pipelines.clinical.sepsis.gate import Decision
 from pipelines.clinical.sepsis.history import HOUR_MS
+from pipelines.clinical.sepsis.lake_set import onset_hours
 from pipelines.clinical.sepsis.plots import MAIN, SOFT, WARN, Axis, Frame, bar, line
 from pipelines.clinical.sepsis.utility import LABEL_AHEAD_H
 from pipelines.drift_page import html
@@ -31,7 +32,6 @@ from warehouse.models.training_rows import LONGEST_H
 FOLDER = "models/shadow"
 SEED = 0
 MOST_DAYS = 28
-NEVER = np.iinfo(np.int64).max // 2
 DAY_H = 24
 
 
@@ -111,7 +111,7 @@ def compare(analytics: Analytics, version: str) -> Comparison:
 def _judged(hours: pa.Table, said: pa.Table) -> tuple[Decision | None, int, int]:
     """What the gate says of the stays with an outcome, how many these are, and how many were left out since both began
     to score them less than six hours before their sepsis, so that labels would not say when it was."""
-    hour, onset, patient = milliseconds(hours["hour_start"]) // HOUR_MS, _onset_hours(said), _whose(hours, said)
+    hour, onset, patient = milliseconds(hours["hour_start"]) // HOUR_MS, onset_hours(said), _whose(hours, said)
     until = np.append(milliseconds(said["said_at"]) // HOUR_MS, 0)[patient]
     # An outcome speaks of the stay before it and not of one years ago, or to come.
     rows = np.flatnonzero((patient >= 0) & (hour <= until) & (hour > until - LONGEST_H))
@@ -130,13 +130,6 @@ def _whose(hours: pa.Table, said: pa.Table) -> np.ndarray:
     """int64[n]: which row of `said` is of the same patient; -1 where none is."""
     places = {token: at for at, token in enumerate(said["subject_token"].to_pylist())}
     return np.array([places.get(token, -1) for token in hours["subject_token"].to_pylist()], np.int64)
-
-
-def _onset_hours(said: pa.Table) -> np.ndarray:
-    """int64[n]: the hour since 1970 UTC of each onset; one that never comes for who had no sepsis."""
-    onset_ms = milliseconds(said["onset_at"].fill_null(pa.scalar(0, pa.timestamp("us", "UTC"))))
-    septic = np.array([word == "sepsis" for word in said["outcome"].to_pylist()], dtype=bool)
-    return np.where(septic, onset_ms // HOUR_MS, NEVER)
 
 
 def _every_hour(patient: np.ndarray, hour: np.ndarray, onset: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

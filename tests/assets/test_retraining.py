@@ -21,7 +21,7 @@ from tests.pipelines.test_retraining import NOW, PATIENTS, TABLES, outcomes, put
 from tests.warehouse.conftest import lake_settings
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.contract import load_contracts
-from warehouse.models.training_rows import told_outcomes
+from warehouse.models.shadow_rows import said_outcomes
 from warehouse.settings import Settings
 
 DAY = NOW.date().isoformat()
@@ -51,8 +51,8 @@ def test_dagster_trains_judges_and_shows_a_model_and_looks_for_drift(
     monkeypatch.setattr(retraining, "LEAST_STAYS", 30)
     monkeypatch.setattr(retraining, "Recipe", lambda: SMALL)
     with Analytics(lake) as analytics:
-        told = told_outcomes(analytics)
-    septic = [token for token, outcome in told.items() if outcome == "sepsis"]
+        said = said_outcomes(analytics).to_pylist()
+    septic = [row["subject_token"] for row in said if row["outcome"] == "sepsis"]
     assert training._outcomes(lake) == (PATIENTS, sum(held_out(septic)))
     defs = definitions(lake)
     result = run(defs, instance, *map(model_key, STEPS), **{WHY: "drift, new_population: a test"})

@@ -19,9 +19,8 @@ from datetime import datetime
 from typing import Any
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException
 
-from warehouse.catalog import TableMismatchError, load_table
+from warehouse.catalog import TableMismatchError
 from warehouse.erasure.stores import Erased, Found, Progress, Subject, by_token
 from warehouse.erasure.tables import TableStore
 from warehouse.models.kept_snapshots import MODEL, KeptSnapshots, is_stale, is_training
@@ -45,7 +44,6 @@ from warehouse.models.registry import (
 
 INSTEAD_OF, ERASURES = "instead_of", "erasures"
 """Parameters of a successor's row: the version whose place it takes, and the requests for whose sake."""
-TRIES = 8
 NOBODY_USES_IT = "nobody used it any more"
 
 
@@ -262,15 +260,11 @@ class ModelStore:
         """Let a tag keep another snapshot, or none."""
         table_name = store.identifier[1]
         self.progress("move tag")
-        for attempt in range(TRIES):
-            table = load_table(self.catalog, self.namespace, table_name)
-            snapshots = table.manage_snapshots()
-            try:
-                (snapshots.remove_tag(tag) if to is None else snapshots.create_tag(to, tag)).commit()
-                break
-            except CommitFailedException:
-                if attempt == TRIES - 1:
-                    raise
+        kept = KeptSnapshots(self.catalog, self.namespace)
+        if to is None:
+            kept.release(tag, [table_name])
+        else:
+            kept.move(table_name, tag, to)
         return {"table": table_name, "tag": tag, "from": at, "to": to}
 
     # --- what is told

@@ -1,6 +1,6 @@
 """Snapshots that a model learns from, kept by tags: under the training's name while it learns, then under the model's.
 
-Holds: tagging what was read, handing it over to a model, letting it go; what the tags are called.
+Holds: tagging what was read, handing it over to a model, moving it, letting it go; what the tags are called.
 Does not hold: what is read (`training_rows.py`), nor what an erasure makes of tags (`warehouse/erasure/models.py`).
 
 A stream that commits every other second trims a snapshot within minutes, and learning takes an hour: so what was read
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,7 @@ class KeptSnapshots:
         try:
             for name, snapshot in snapshots.items():
                 self._drop_stale(name, now)
-                self._tag(name, tag, snapshot)
+                self.move(name, tag, snapshot)
         except SnapshotGoneError:
             self.release(tag, snapshots)
             raise
@@ -61,14 +61,16 @@ class KeptSnapshots:
         for name, read in snapshots.items():
             refs = load_table(self.catalog, self.namespace, name).metadata.refs
             if f"{MODEL}{version}" not in refs:
-                self._tag(name, f"{MODEL}{version}", refs[tag].snapshot_id if tag in refs else read)
+                self.move(name, f"{MODEL}{version}", refs[tag].snapshot_id if tag in refs else read)
 
-    def release(self, tag: str, snapshots: Mapping[str, int]) -> None:
-        """Nothing is kept under this name any more."""
-        for name in snapshots:
+    def release(self, tag: str, names: Iterable[str]) -> None:
+        """In these tables nothing is kept under this name any more."""
+        for name in names:
             self._change(name, lambda table: table.manage_snapshots().remove_tag(tag) if _has(table, tag) else None)
 
-    def _tag(self, name: str, tag: str, snapshot: int) -> None:
+    def move(self, name: str, tag: str, snapshot: int) -> None:
+        """Let a tag of a table keep this snapshot, whether or not it kept another. Raises `SnapshotGoneError`."""
+
         def tagged(table: Table) -> ManageSnapshots:
             if table.metadata.snapshot_by_id(snapshot) is None:
                 raise SnapshotGoneError(f"{name} has no snapshot {snapshot} any more: it was trimmed since it was read")
@@ -79,7 +81,7 @@ class KeptSnapshots:
     def _drop_stale(self, name: str, now: datetime) -> None:
         refs = load_table(self.catalog, self.namespace, name).metadata.refs
         for tag in [each for each in refs if is_stale(each, now)]:
-            self.release(tag, {name: 0})
+            self.release(tag, [name])
 
     def _change(self, name: str, change: Callable[[Table], ManageSnapshots | None]) -> None:
         for left in reversed(range(TRIES)):

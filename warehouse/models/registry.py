@@ -219,8 +219,7 @@ class Registry:
         if role.role in (CHAMPION, RETIRED) and role.in_force_at < now + LEAD:
             ahead = int(LEAD.total_seconds())
             raise RegistryError(f"it must hold from {ahead} s ahead at least, so that every stream knows of it by then")
-        heir = _heir(decided, role.name)
-        if role.role == CHAMPION and role.evidence.get(AGAINST, heir) != heir:
+        if role.role == CHAMPION and AGAINST in role.evidence and role.evidence[AGAINST] != _heir(decided, role.name):
             raise ChampionChangedError(f"{role.version} was judged against one that reigns no more; judge anew")
         if all(each.act != role.act for each in decided):
             self._append(ROLES, _closed(asdict(role)))

@@ -118,12 +118,6 @@ def _said_when(outcomes: pa.Table) -> tuple[list[str], list[datetime]]:
     return outcomes["subject_token"].to_pylist(), outcomes["said_at"].to_pylist()
 
 
-def told_outcomes(analytics: Analytics) -> dict[str, str]:
-    """Patient -> the outcome that can be learnt from. Raises `LakeUnavailable`."""
-    told = analytics.query(OUTCOMES).table
-    return dict(zip(told["subject_token"].to_pylist(), told["outcome"].to_pylist(), strict=True))
-
-
 def read_rows(
     analytics: Analytics,
     tokens: list[str],

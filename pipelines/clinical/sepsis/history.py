@@ -178,8 +178,7 @@ class HourlyHistory:
             rows: columns `subject_token`, `code`, `numeric_value`, `quality_flag`, `event_time`, `kafka_time`, in any
                 order of rows; `patient_id` where it is known.
         """
-        variable, value = _variables(rows["code"]), rows["numeric_value"].to_numpy().astype(np.float32)
-        slot = self._slots_of_readings(rows, variable, value)
+        slot, variable, value = self._charted(rows)
         row = np.flatnonzero(slot >= 0)
         at_ms = _effective_ms(rows, "event_time")[row]
         self._advance(slot[row], at_ms // HOUR_MS)
@@ -220,8 +219,7 @@ class HourlyHistory:
 
     def until_readings(self, rows: pa.Table) -> Latest:
         """How far rows of readings go, before they are taken in."""
-        variable, value = _variables(rows["code"]), rows["numeric_value"].to_numpy().astype(np.float32)
-        slot = self._slots_of_readings(rows, variable, value)
+        slot, _, _ = self._charted(rows)
         return _latest(slot, _effective_ms(rows, "event_time") // HOUR_MS)
 
     def until_results(self, rows: pa.Table) -> Latest:
@@ -295,8 +293,10 @@ class HourlyHistory:
 
     # --- within
 
-    def _slots_of_readings(self, rows: pa.Table, variable: np.ndarray, value: np.ndarray) -> np.ndarray:
-        return self._slots_of(rows, (variable >= 0) & (_PLACE[variable] >= 0) & ~np.isnan(value))
+    def _charted(self, rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of rows of readings the slot, -1 for one that says nothing, the variable and the value."""
+        variable, value = _variables(rows["code"]), rows["numeric_value"].to_numpy().astype(np.float32)
+        return self._slots_of(rows, (variable >= 0) & (_PLACE[variable] >= 0) & ~np.isnan(value)), variable, value
 
     def _slots_of(self, rows: pa.Table, wanted: np.ndarray, flagged: bool = False) -> np.ndarray:
         """int64[n]: the slot of each wanted row that names a patient and, unless `flagged`, bears no flag; else -1."""

@@ -58,7 +58,7 @@ def learning_set(rows: Mapping[str, pa.Table], outcomes: pa.Table, wards: Intens
     whose sepsis begins six hours later. Raises `ValueError` where no stay is left.
     """
     panel, tokens, at_hour = panel_of_rows(rows, wards)
-    onset = _onset_hours(outcomes)
+    onset = dict(zip(outcomes["subject_token"].to_pylist(), onset_hours(outcomes).tolist(), strict=True))
     onset_hour = np.array([onset[token] for token in tokens], dtype=np.int64)
     stays = np.flatnonzero(onset_hour - at_hour[panel.starts[:-1]] >= LABEL_AHEAD_H)
     if not len(stays):
@@ -68,12 +68,11 @@ def learning_set(rows: Mapping[str, pa.Table], outcomes: pa.Table, wards: Intens
     return replace(part(LearningSet(panel, labels, np.array(tokens), ""), stays), early_onsets=early)
 
 
-def _onset_hours(outcomes: pa.Table) -> dict[str, int]:
-    """Of each patient the hour since 1970 UTC of the onset; of who had no sepsis one that never comes."""
+def onset_hours(outcomes: pa.Table) -> NDArray[np.int64]:
+    """int64[n]: the hour since 1970 UTC of each onset; of who had no sepsis one that never comes."""
     onset_ms = milliseconds(outcomes["onset_at"].fill_null(pa.scalar(0, pa.timestamp("us", "UTC"))))
     septic = np.array([word == "sepsis" for word in outcomes["outcome"].to_pylist()], dtype=bool)
-    hours = np.where(septic, onset_ms // HOUR_MS, np.iinfo(np.int64).max // 2)
-    return dict(zip(outcomes["subject_token"].to_pylist(), hours.tolist(), strict=True))
+    return np.where(septic, onset_ms // HOUR_MS, np.iinfo(np.int64).max // 2)
 
 
 def held_out(tokens: Sequence[str]) -> NDArray[np.bool_]:

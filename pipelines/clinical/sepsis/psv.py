@@ -25,7 +25,6 @@ from pipelines.clinical.sepsis.learning_set import (
     LABEL,
     LAST_HOUR,
     LearningSet,
-    LearningSetError,
     is_hour,
     of_columns,
     panel_of_columns,
@@ -64,10 +63,7 @@ def read(files: list[Path]) -> StayFiles:
     starts = np.concatenate([[0], np.cumsum([len(stay) for stay in stays])]).astype(np.int64)
     table = np.concatenate(stays)
     columns = {name: table[:, at] for at, name in enumerate(READ)}
-    try:
-        panel = panel_of_columns(columns, starts, "these stays")
-    except LearningSetError as error:
-        raise StayFileError(str(error)) from None
+    panel = panel_of_columns(columns, starts, "these stays")  # each file's hours were looked at
     labels = table[:, -1]
     return StayFiles(tuple(path.name for path in files), panel, None if np.isnan(labels).any() else labels == 1)
 

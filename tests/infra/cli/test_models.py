@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ import pytest
 
 from infra.cli import models
 from pipelines.clinical.sepsis import model_files
+from pipelines.clinical.sepsis.gate import Decision
 from pipelines.clinical.sepsis.learn import learn
 from pipelines.clinical.sepsis.learning_set import LABEL, LearningSet, read_parquet, sample_of
 from pipelines.clinical.sepsis.panel import MEDICAL, SURGICAL
 from pipelines.clinical.sepsis.variables import VARIABLES
 from tests.pipelines.clinical.sepsis.stays import SMALL, with_outcome
 from tests.warehouse.conftest import lake_settings
-from tests.warehouse.models.conftest import with_tables
+from tests.warehouse.models.conftest import model, with_tables
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.contract import load_contracts
+from warehouse.models.registry import Registry
 from warehouse.settings import Settings
 
 
@@ -69,6 +72,28 @@ def test_nothing_is_promoted_without_stays_to_judge_on(
     assert "--on" in capsys.readouterr().err
     assert models.show(settings, version, as_json=True) == 0
     assert said(capsys)["decisions"] == []
+
+
+def test_a_model_judged_against_a_champion_that_changed_meanwhile_is_not_promoted(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registered(settings, folder, capsys)
+    registry = Registry(settings, load_contracts(), open_catalog(settings), "test")
+    registry.register(*model("bb22"))
+    others = [("bb22", datetime.now(UTC))]
+
+    def judging(*given: object) -> Decision:
+        for other, at in others:
+            registry.give("sepsis", other, "champion", "by hand meanwhile", {}, "t", at)
+        return Decision(True, "it is better", 600, 60, ())
+
+    monkeypatch.setattr(models, "_judged", judging)
+    assert models.promote(settings, version, "it is a test", on=folder) == 1
+    assert "judge anew" in capsys.readouterr().err
+    assert registry.heir("sepsis") == "bb22"
+    others.clear()
+    assert models.promote(settings, version, "it is a test", on=folder) == 0
+    assert registry.heir("sepsis") == version
 
 
 @pytest.mark.parametrize("again", [27, 3])

@@ -23,7 +23,7 @@ from pipelines.retraining import Retraining
 from tests.conftest import READER
 from tests.pipelines.clinical.sepsis.stays import SMALL
 from tests.pipelines.clinical.sepsis.toy_model import ToyModel
-from tests.pipelines.test_retraining import TABLES, outcomes, put, readings
+from tests.pipelines.test_retraining import TABLES, commits, outcomes, put, readings
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.erasure.made import Clock
 from warehouse.catalog import create_table, open_catalog, table_lock
@@ -249,6 +249,25 @@ def test_what_a_training_under_way_keeps_holds_no_erasure_up(house: House) -> No
     assert house.tags().keys() == {training}
     assert dead not in house.tags()
     assert house.tags()[training] != read["vitals"]
+
+
+def test_what_a_successor_learns_from_is_kept_while_the_stream_commits_and_it_learns(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.role(house.trained(), CHAMPION)
+    read: list[int] = []
+    learn = retraining.learn
+
+    def slowly(*given: Any) -> Any:
+        read.append(house.catalog.load_table((house.settings.namespace, "vitals")).current_snapshot().snapshot_id)
+        commits(house.settings, 55)
+        return learn(*given)
+
+    monkeypatch.setattr(retraining, "learn", slowly)
+    house.erase(GONE)
+    successor = house.champion()
+    assert house.registry.model(successor).snapshots["vitals"] == read[0]
+    assert house.tags().keys() == {f"model-{successor}"}
 
 
 def test_a_kill_anywhere_is_gone_on_from_and_ends_the_same(house: House) -> None:
