@@ -6,9 +6,10 @@ Does not hold: what they say (`expectations/pages.py`). They can be made again f
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from pathlib import Path
+
+from warehouse.whole_file import write_whole
 
 FOLDER = "quality"
 
@@ -25,6 +26,4 @@ def index_path(home: Path) -> Path:
 def write_page(path: Path, text: str) -> None:
     """Put a page in place of the one before, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    write_whole(path, text)

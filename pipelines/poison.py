@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.batch import MessageBatch
+from warehouse.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
 
@@ -180,12 +181,9 @@ class PoisonWatch:
         return [i for p, offset in ours for i in np.flatnonzero((batch.offsets == offset) & (batch.partitions == p))]
 
     def _write(self) -> None:
-        """Not forced to the disk: it must outlive the process, not the machine."""
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_suffix(".part")
-            partial.write_text(self._record.encoded())
-            partial.replace(self._path)
+            write_whole(self._path, self._record.encoded())
 
 
 def cut_up(batch: MessageBatch, cuts: list[int]) -> list[MessageBatch]:

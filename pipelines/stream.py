@@ -31,6 +31,7 @@ from pipelines.source import Shard, SourceError
 from pipelines.state import ProcessState, process_state
 from pipelines.steps import Apply, DecideAndSendAlerts, Element, HandToLake, ReadPartitions
 from warehouse.settings import SettingError, Settings
+from warehouse.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,17 +96,16 @@ class StatusFile:
 
     def _keep_writing(self) -> None:
         while True:
-            try:
-                self.write()
-            except Exception as error:  # a full disk, say: the stream matters more than its report
-                _LOG.warning("the status could not be written: %s", type(error).__name__)
+            self.write()
             time.sleep(1.0)
 
     def write(self) -> None:
-        status = {"pid": os.getpid(), "at": time.time(), **self._state.status()}
-        partial = self._path.with_suffix(f".{os.getpid()}.part")
-        partial.write_text(json.dumps(status))
-        partial.replace(self._path)
+        """Once, now. Never raises: the stream, and the code it ends with, matter more than its report."""
+        try:
+            status = {"pid": os.getpid(), "at": time.time(), **self._state.status()}
+            write_whole(self._path, json.dumps(status))
+        except Exception as error:  # a full disk, say
+            _LOG.warning("the status could not be written: %s", type(error).__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable
@@ -22,6 +21,7 @@ from typing import Any
 from infra.erasure.identifiers import Identifiers
 from infra.simulator.ledger import ENDS
 from warehouse.erasure.stores import Erased, Found, NotYetError, Subject
+from warehouse.whole_file import write_whole
 
 FOLDER = "demonstration"
 NAME = "demonstration ledgers"
@@ -130,10 +130,5 @@ def _held(file: Path) -> Generator[bytes]:
 def _replace(file: Path, lines: Iterable[dict[str, Any]]) -> int:
     """Put it on disk whole or not at all; its bytes."""
     data = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
-    draft = file.with_suffix(".draft")
-    with draft.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(file)
+    write_whole(file, data, durable=True)
     return len(data)

@@ -15,6 +15,7 @@ from typing import Any
 from infra.erasure.overview import REFUSED_DAYS, CategoryLine, CertificateLine, Overview, RequestLine, moment
 from warehouse.erasure.certificate import KEPT
 from warehouse.settings import Settings
+from warehouse.whole_file import write_whole
 
 PAGE = "erasure/index.html"
 _STYLE = """
@@ -52,9 +53,7 @@ def write(file: Path, found: Overview) -> Path:
     """Put the page on disk whole or not at all; into a folder as `index.html`. Returns the file."""
     file = file / "index.html" if file.is_dir() else file
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".draft")
-    draft.write_text(page(found))
-    draft.replace(file)
+    write_whole(file, page(found))
     return file
 
 

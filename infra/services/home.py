@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.settings import Settings
+from warehouse.whole_file import write_whole
 
 
 class AlreadyUpError(RuntimeError):
@@ -80,9 +81,7 @@ class PidFile:
 
 def write_state(path: Path, state: Mapping[str, object]) -> None:
     """Replace the state file, whole or not at all."""
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(state, indent=1))
-    partial.replace(path)
+    write_whole(path, json.dumps(state, indent=1))
 
 
 def read_state(settings: Settings) -> dict[str, Any]:

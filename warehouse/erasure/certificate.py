@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from warehouse.erasure.requests import Receipt, Request
 from warehouse.erasure.states import DELETED, FENCED, LOCATED, MODELS, RESTRICTED, SHREDDED, VERIFIED
+from warehouse.whole_file import write_whole
 
 FORMAT = "wardstream.erasure/1"
 KEPT = "kept"
@@ -148,13 +148,8 @@ def canonical(said: Mapping[str, Any]) -> bytes:
 def write(file: Path, document: Mapping[str, Any]) -> None:
     """Put it on disk whole or not at all."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_suffix(".draft")
-    with draft.open("w") as handle:
-        # Python's own encoder needs three times as long to indent it, and there may be thousands.
-        handle.write(msgspec.json.format(json.dumps(document, sort_keys=True), indent=2) + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(file)
+    # Python's own encoder needs three times as long to indent it, and there may be thousands.
+    write_whole(file, msgspec.json.format(json.dumps(document, sort_keys=True), indent=2) + "\n", durable=True)
 
 
 def _as_kept(receipt: Receipt) -> dict[str, Any]:
