@@ -16,6 +16,7 @@ from rich.console import Console
 
 from infra.bench import (
     compaction,
+    drift,
     drift_account,
     erasure,
     freshness,
@@ -119,7 +120,8 @@ def _drift(given: argparse.Namespace, command: str, notes: Console) -> int:
     seed = secrets.randbits(32) if given.seed is None else given.seed
     draws = given.draws or (10 if given.quick else 50)
     kept = command if given.record else None
-    report = drift_account.measure(given.stays, draws, seed, kept, lambda line: notes.print(line, style="dim"))
+    trial = drift.YOUNG_HOSPITAL if given.young else drift.ALL_KINDS
+    report = drift_account.measure(trial, given.stays, draws, seed, kept, lambda line: notes.print(line, style="dim"))
     _say([report], command, given.json)
     return 0
 
@@ -146,6 +148,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="P2, P10: of load; P3: of each of its three phases")
     parser.add_argument("--rate", type=float, action="append", help="P3: messages a second (may be given again)")
     parser.add_argument("--draws", type=int, help="drift: shifts to draw; two fifths of them are none")
+    parser.add_argument("--young", action="store_true", help="drift: other patients only, to a model of 1,000 stays")
     parser.add_argument("--seed", type=int, help="drift: draw these again; without it from one that nobody knows")
     parser.add_argument("--stays", type=Path, default=STAYS, help="drift: parquet file of stays")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")

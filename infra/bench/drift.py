@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.bench.drift_remedies import Remedied, Remedies
+from infra.bench.drift_remedies import LEARNT, Remedied, Remedies
 from infra.bench.drift_worlds import (
     DAYS,
     EVERY,
@@ -67,12 +67,46 @@ class Verdict:
     remedied: Remedied | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is tried.
+
+    Attributes:
+        name, title: in records and on their page.
+        learnt: stays of the reference that a draw's champion learns from.
+        without: share of the draws that have no shift. kinds: the others have these in turn.
+    """
+
+    name: str
+    title: str
+    learnt: int
+    without: float
+    kinds: tuple[str, ...]
+
+
+ALL_KINDS = Trial(
+    name="drift",
+    title="Drift found, its cause named, and what came of the remedy",
+    learnt=LEARNT,
+    without=0.4,
+    kinds=(UNIT_CHANGE, UNIT_CHANGE, FROZEN, POPULATION),
+)
+YOUNG_HOSPITAL = Trial(
+    name="drift_young",
+    title="Other patients come to a hospital that has learnt from few: what retraining brings",
+    learnt=1000,
+    without=0.0,
+    kinds=(POPULATION,),
+)
+"""The counterpart: stays to learn from are what is wanting here, so that a retraining can help."""
+
+
 def run(
-    ground: Ground, remedies: Remedies, draws: int, seed: int, done: Iterable[int], progress: Progress
+    trial: Trial, ground: Ground, remedies: Remedies, draws: int, seed: int, done: Iterable[int], progress: Progress
 ) -> Iterator[Verdict]:
-    """All draws but those `done`, each as it is made; two fifths have no shift."""
-    without = draws * 2 // 5
-    kinds = [NONE] * without + [(UNIT_CHANGE, UNIT_CHANGE, FROZEN, POPULATION)[n % 4] for n in range(draws - without)]
+    """All draws but those `done`, each as it is made."""
+    without = int(draws * trial.without)
+    kinds = [NONE] * without + [trial.kinds[n % len(trial.kinds)] for n in range(draws - without)]
     order, began = np.random.default_rng([seed, 1]).permutation(len(kinds)).tolist(), time.monotonic()
     left = set(range(draws)) - set(done)
     for number in sorted(left):
@@ -93,12 +127,12 @@ def one(ground: Ground, remedies: Remedies, number: int, kind: str, seed: int) -
     return replace(verdict, remedied=remedies.act(world, looks[max(looks)], seed + number))
 
 
-def prepared(path: Path, seed: int, progress: Progress) -> tuple[Ground, Remedies]:
+def prepared(trial: Trial, path: Path, seed: int, progress: Progress) -> tuple[Ground, Remedies]:
     """The stays of a file, ready to be drawn from. Raises `LearningSetError`."""
     progress(f"reading {path}")
     ground, labels = Ground.of_file(path, seed), read_parquet(path).labels
     progress(f"features of {len(ground.facts):,} stays")
-    return ground, Remedies(ground, labels)
+    return ground, Remedies(ground, labels, learnt=trial.learnt)
 
 
 def _judged(number: int, world: World, looks: dict[int, Report]) -> Verdict:

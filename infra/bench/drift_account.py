@@ -1,6 +1,6 @@
 """The account of drift: what was found, what was done of it, what it brought; kept draw by draw.
 
-Holds: counts by kind, the table, and the file a run goes on from (`results/drift-SEED.jsonl`, a draw a line).
+Holds: counts by kind, the table, and the file a run goes on from (`results/TRIAL-SEED.jsonl`, a draw a line).
 Does not hold: draws, looks, remedies.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from infra.bench import drift, results
-from infra.bench.drift import Progress, Verdict
-from infra.bench.drift_remedies import LEARNT, MEND, RECIPE, RETRAIN, Remedied
+from infra.bench.drift import Progress, Trial, Verdict
+from infra.bench.drift_remedies import MEND, RECIPE, RETRAIN, Remedied
 from infra.bench.drift_worlds import NONE, Shift
 from infra.bench.report import Report, Value
 from pipelines.clinical.sepsis.drift import POPULATION
@@ -28,22 +28,23 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def measure(path: Path, draws: int, seed: int, record: str | None, progress: Progress) -> Report:
+def measure(trial: Trial, path: Path, draws: int, seed: int, record: str | None, progress: Progress) -> Report:
     """Draw, look, do what is asked for, and account. `seed` deals everything; give one that nobody chose.
 
     With `record`, the command that is kept with it, every draw is kept as it is made, and draws kept of the same seed
     are not made again. Raises `LearningSetError`.
     """
-    kept_in = results.RECORDS / f"drift-{seed}.jsonl"
+    kept_in = results.RECORDS / f"{trial.name}-{seed}.jsonl"
     verdicts = read(kept_in) if record and kept_in.exists() else []
-    ground, remedies = drift.prepared(path, seed, progress)
-    for verdict in drift.run(ground, remedies, draws, seed, [each.draw for each in verdicts], progress):
+    ground, remedies = drift.prepared(trial, path, seed, progress)
+    done = [each.draw for each in verdicts]
+    for verdict in drift.run(trial, ground, remedies, draws, seed, done, progress):
         verdicts.append(verdict)
         if record:
             with kept_in.open("a") as lines:
                 lines.write(json.dumps(asdict(verdict)) + "\n")
-            results.record([report(verdicts, draws, seed, len(ground.facts))], record)
-    return report(verdicts, draws, seed, len(ground.facts))
+            results.record([report(trial, verdicts, draws, seed, len(ground.facts))], record)
+    return report(trial, verdicts, draws, seed, len(ground.facts))
 
 
 def read(kept_in: Path) -> list[Verdict]:
@@ -60,20 +61,20 @@ def _verdict(row: dict[str, Any]) -> Verdict:
     return Verdict(**opened)
 
 
-def report(verdicts: Sequence[Verdict], draws: int, seed: int, stays: int) -> Report:
+def report(trial: Trial, verdicts: Sequence[Verdict], draws: int, seed: int, stays: int) -> Report:
     """The account of the draws made so far."""
     figures = {"seed": seed, "stays": stays, "draws_asked_for": draws, **summary(verdicts)}
     by_kind: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_kind.setdefault(_kind(verdict.shift), []).append(verdict)
     return Report(
-        name="drift",
-        title="Drift found, its cause named, and what came of the remedy",
+        name=trial.name,
+        title=trial.title,
         data=f"{stays:,} stays of hospital A (PhysioNet 2019); {len(verdicts)} of {draws} draws of seed {seed}",
         columns=COLUMNS,
         rows=tuple(_row(kind, each) for kind, each in sorted(by_kind.items())),
         figures=figures,
-        remarks=_remarks(figures),
+        remarks=_remarks(trial, figures),
     )
 
 
@@ -130,7 +131,7 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def _remarks(figures: dict[str, Any]) -> tuple[str, ...]:
+def _remarks(trial: Trial, figures: dict[str, Any]) -> tuple[str, ...]:
     gained = [
         f"{each['remedied']['after'] - each['remedied']['before']:+.3f}"
         f" ({'promoted' if each['remedied']['promoted'] else 'not promoted'}: {each['remedied']['reason']})"
@@ -143,7 +144,7 @@ def _remarks(figures: dict[str, Any]) -> tuple[str, ...]:
         f"{figures['without_shift']} draws without a shift raised an alarm, {figures['false_alarms_before_a_shift']} "
         f"of {figures['with_shift']} before their shift.",
         f"Utilities are means over draws, of small models ({RECIPE.members} members of {RECIPE.trees} trees, learnt "
-        f"from {LEARNT:,} stays of the reference), on live stays since the shift that they had not seen: to be "
+        f"from {trial.learnt:,} stays of the reference), on live stays since the shift that they had not seen: to be "
         "compared with each other only.",
         f"Retrained for {len(figures['retrained'])} times, promoted {figures['promoted']}: "
         + ("; ".join(gained) or "none"),

@@ -8,8 +8,8 @@ none of them the champion has seen. Where the look asks for a retraining, they a
 challenger learns from the champion's stays and from the other half, and the gate compares both models over both halves.
 Where the look says that a unit or a sensor is to be mended, the items it names come as they should, to the same model.
 
-Models are small ones (`RECIPE`, `LEARNT` stays), since each draw makes one to three: utilities are for comparing before
-with after, not with those of the model that ships.
+Models are small ones (`RECIPE`, `LEARNT` stays or fewer), since each draw makes one to three: utilities are for
+comparing before with after, not with those of the model that ships.
 """
 
 from __future__ import annotations

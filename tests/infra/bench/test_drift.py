@@ -101,19 +101,25 @@ def test_what_is_asked_about_changes_nothing_and_silence_does_nothing(ground: Gr
     assert remedies.act(world, look(), 1) is None
 
 
+@pytest.mark.parametrize("trial", [drift.ALL_KINDS, drift.YOUNG_HOSPITAL])
 def test_a_run_that_ended_goes_on_and_draws_nothing_twice(
-    ground: Ground, remedies: Remedies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, remedies: Remedies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: drift.Trial
 ) -> None:
-    monkeypatch.setattr(drift, "prepared", lambda path, seed, progress: (ground, remedies))
+    monkeypatch.setattr(drift, "prepared", lambda trial, path, seed, progress: (ground, remedies))
     monkeypatch.setattr(results, "RECORDS", tmp_path)
     monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
-    whole = drift_account.measure(Path("stays"), 3, 11, "the command", lambda line: None)
-    kept = tmp_path / "drift-11.jsonl"
+    whole = drift_account.measure(trial, Path("stays"), 3, 11, "the command", lambda line: None)
+    kept = tmp_path / f"{trial.name}-11.jsonl"
     lines = kept.read_text().splitlines()
     assert len(lines) == 3
     kept.write_text(lines[0] + "\n")
     told: list[str] = []
-    again = drift_account.measure(Path("stays"), 3, 11, "the command", told.append)
+    again = drift_account.measure(trial, Path("stays"), 3, 11, "the command", told.append)
     assert len(told) == 2
     assert again.figures == whole.figures
     assert "3 of 3 draws of seed 11" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_to_a_young_hospital_other_patients_come_in_every_draw(ground: Ground, remedies: Remedies) -> None:
+    verdicts = drift.run(drift.YOUNG_HOSPITAL, ground, remedies, 4, 12, [], lambda line: None)
+    assert [verdict.shift.kind for verdict in verdicts] == [POPULATION] * 4
