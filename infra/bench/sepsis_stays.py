@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import heapq
 import json
 import sys
 import time
@@ -27,7 +26,6 @@ import numpy as np
 from infra.bench.surroundings import Deployment, surroundings
 from infra.loaders import physionet
 from infra.loaders.loaded import HOUR_MS, patient_id
-from infra.loaders.physionet_people import play_people
 from infra.simulator.ledger import Ledger
 from infra.simulator.player import Pace, Player
 from pipelines.clinical.sepsis.learning_set import LearningSet, read_parquet
@@ -40,7 +38,7 @@ from warehouse.identity import Tokenizer
 from warehouse.settings import Settings
 from warehouse.vault import open_vault
 
-STREAMS = ("adt.events", "device.vitals", "lab.results")
+STREAMS = ("adt.events", "device.vitals", "lab.results", "alert.feedback")
 WAIT_S = 3_600.0
 MISSING_SHOWN = 5
 
@@ -95,8 +93,7 @@ def run(file: Path, stays: int, pace: Pace) -> dict[str, Any]:
 
 def _play(settings: Settings, file: Path, stays: int, pace: Pace) -> tuple[int, float]:
     end_ms = int(time.time() * 1000) - HOUR_MS
-    loaded = physionet.load(file, end_ms, stays)
-    events = heapq.merge(play_people(file, end_ms, stays), loaded.events, key=lambda event: event.due_ms)
+    events = physionet.load(file, end_ms, stays).events
     topics = {stream: settings.topic(stream) for stream in STREAMS}
     ledger = Ledger(settings.home / "ledger.jsonl", {"topics": topics, "title": "stays", "expected_alerts": []})
     began = time.monotonic()

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from infra.loaders.loaded import (
-    HOUR_MS,
     WEARABLES,
     Item,
     Loaded,
@@ -23,6 +22,7 @@ from infra.loaders.loaded import (
     existing,
     patient_id,
     reading,
+    stay_end_ms,
 )
 from infra.simulator.ward import Event
 
@@ -47,7 +47,7 @@ def load(path: Path, end_ms: int, stays: int | None = None) -> Loaded:
 def _person(number: int, table: pa.Table, person: str, end_ms: int) -> Iterator[Event]:
     rows = table.filter(pc.equal(table["id"], person)).select(["time", "gl"]).to_pylist()
     patient, device = patient_id("cgm", number + 1), f"CGM-{number:04d}"
-    shift_ms = end_ms - (number * 7_919 % HOUR_MS) - epoch_ms(rows[-1]["time"]) if rows else 0
+    shift_ms = stay_end_ms(number, end_ms) - epoch_ms(rows[-1]["time"]) if rows else 0
     for seq, row in enumerate(rows, 1):
         at_ms = epoch_ms(row["time"]) + shift_ms
         identity = event_id("cgm", person, seq)

@@ -1,7 +1,7 @@
 """What every loader gives: events in the order of sending, and what of the source they are.
 
-Holds: the shape of a loaded source, of a mapped item, the making of readings and results, and whose patient ids are
-whose.
+Holds: the shape of a loaded source, of a mapped item, the making of readings and results, when stays end, and whose
+patient ids are whose.
 Does not hold: any source.
 """
 
@@ -19,6 +19,7 @@ from infra.simulator.reading import iso_utc
 from infra.simulator.ward import ROW, Event
 
 VITALS, WEARABLES, RESULTS, ADMISSIONS = "device.vitals", "iot.patient", "lab.results", "adt.events"
+FEEDBACK = "alert.feedback"
 HOUR_MS = 3_600_000
 PATIENTS = {
     "physionet": range(10_000_000, 20_000_000),
@@ -74,6 +75,11 @@ def existing(path: Path, what: str) -> Path:
 def patient_id(source: str, number: int) -> str:
     """The patient of a number counted within a source. Raises IndexError where its range has no such number."""
     return f"P{PATIENTS[source][number]:08d}"
+
+
+def stay_end_ms(number: int, end_ms: int) -> int:
+    """When the stay of a number ends: within the hour before `end_ms`, so that not all readings come at one instant."""
+    return end_ms - number * 7_919 % HOUR_MS
 
 
 def event_id(*parts: object) -> str:

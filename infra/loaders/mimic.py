@@ -44,6 +44,7 @@ from infra.loaders.loaded import (
     patient_id,
     reading,
     result,
+    stay_end_ms,
 )
 from infra.simulator.reading import iso_utc
 from infra.simulator.ward import Event
@@ -326,7 +327,7 @@ def _born(dob: datetime | date, at_ms: int, shift_ms: int) -> str | None:
 def _shifted(of_stay: dict[tuple[int, int | None], _Stay], end_ms: int) -> list[Event]:
     """All events in the order of sending, each stay by a shift of its own."""
     events: list[Event] = []
-    ends = {subject: end_ms - (subject * 7_919 % HOUR_MS) for subject, _ in of_stay}
+    ends = {subject: stay_end_ms(subject, end_ms) for subject, _ in of_stay}
     newest_first = sorted(of_stay.items(), key=lambda each: each[1].last_ms, reverse=True)
     for (subject, _), stay in newest_first:
         shift_ms = ends[subject] - stay.last_ms

@@ -1,8 +1,9 @@
-"""PhysioNet/CinC Challenge 2019 stays, replayed as bedside vitals and laboratory results.
+"""PhysioNet/CinC Challenge 2019 stays, replayed: who came, bedside vitals, laboratory results, what became of them.
 
-Holds: the loader of `training_setA.parquet`. Its mapping to LOINC and UCUM is the sepsis model's
+Holds: the loader of `training_setA.parquet`, and its values. Their mapping to LOINC and UCUM is the sepsis model's
 (`pipelines/clinical/sepsis/variables.py`).
-Does not hold: the data (not ours to redistribute), demographics, or the sepsis label.
+Does not hold: the data (not ours to redistribute), admissions (`physionet_people.py`), outcomes
+(`physionet_outcomes.py`).
 
 Source: Reyna et al., Critical Care Medicine 48(2):210-217, 2020; data doi 10.13026/v64v-d857. A stay's rows are hours
 since admission (`ICULOS`) without a date. Of two columns the challenge's page names a unit that the values cannot have,
@@ -31,7 +32,10 @@ from infra.loaders.loaded import (
     patient_id,
     reading,
     result,
+    stay_end_ms,
 )
+from infra.loaders.physionet_outcomes import play_outcomes
+from infra.loaders.physionet_people import play_people
 from infra.simulator.ward import Event
 from pipelines.clinical.sepsis.variables import VARIABLES, VITAL
 
@@ -50,7 +54,9 @@ def load(path: Path, end_ms: int, stays: int | None = None) -> Loaded:
     """
     table = load_stays(path, stays)
     cells = sum(len(table) - table[name].null_count for name in COLUMNS)
-    return Loaded(play_stays(table, end_ms), COLUMNS, cells, cells)
+    came, outcomes = play_people(path, end_ms, stays), play_outcomes(path, end_ms, stays)
+    events = heapq.merge(came, play_stays(table, end_ms), outcomes, key=lambda event: event.due_ms)
+    return Loaded(events, COLUMNS, cells, cells)
 
 
 def load_stays(path: Path, stays: int | None = None) -> pa.Table:
@@ -87,7 +93,7 @@ def _by_stay(stays: pa.Table, end_ms: int) -> list[Iterator[Event]]:
 def _stay_events(number: int, stay: pa.Table, end_ms: int) -> Iterator[Event]:
     patient = patient_id("physionet", int(stay["patient_id"][0].as_py()[1:]))
     device = f"MON-{number % 10_000:04d}"
-    shift_ms = end_ms - (number * 7_919 % HOUR_MS) - stay["ICULOS"][-1].as_py() * HOUR_MS
+    shift_ms = stay_end_ms(number, end_ms) - stay["ICULOS"][-1].as_py() * HOUR_MS
     seq = 0
     for batch in stay.to_batches(max_chunksize=24):
         for row in batch.to_pylist():

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from infra.loaders.loaded import ADMISSIONS, HOUR_MS, event_id, message, patient_id
+from infra.loaders.loaded import ADMISSIONS, HOUR_MS, event_id, message, patient_id, stay_end_ms
 from infra.simulator.reading import iso_utc
 from infra.simulator.ward import Event
 
@@ -24,7 +24,10 @@ COLUMNS = ("Age", "Gender", "Unit1", "Unit2", "HospAdmTime")
 
 
 def play_people(path: Path, end_ms: int, stays: int | None = None) -> list[Event]:
-    """The admissions of the first `stays` stays by id, in the order of their times, with the shifts of `play_stays`."""
+    """The admissions of the first `stays` stays by id, in the order of their times, with the shifts of `play_stays`;
+    none where the file tells nothing of people."""
+    if not set(COLUMNS) <= set(pq.read_schema(path).names):
+        return []
     table = pq.read_table(path, columns=["patient_id", "ICULOS", *COLUMNS])
     rows = table.sort_by([("patient_id", "ascending"), ("ICULOS", "ascending")]).to_pylist()
     last = {row["patient_id"]: row for row in rows}
@@ -35,7 +38,7 @@ def play_people(path: Path, end_ms: int, stays: int | None = None) -> list[Event
 
 def _of_stay(number: int, row: dict[str, Any], end_ms: int) -> list[Event]:
     patient = patient_id("physionet", int(row["patient_id"][1:]))
-    intensive_ms = HOUR_MS + end_ms - (number * 7_919 % HOUR_MS) - row["ICULOS"] * HOUR_MS
+    intensive_ms = stay_end_ms(number, end_ms) + HOUR_MS - row["ICULOS"] * HOUR_MS
     before_h = row["HospAdmTime"]
     ward = "MICU-1" if row["Unit1"] == 1 else "SICU-1" if row["Unit2"] == 1 else "ICU-1"
     if before_h is None or math.isnan(before_h) or before_h >= 0:
