@@ -11,15 +11,13 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from pipelines.clinical.sepsis.history import LONGEST_STAY_H
+from pipelines.clinical.sepsis.history import ADMISSIONS_KEPT, LONGEST_STAY_H
 from pipelines.clinical.sepsis.stream_score import ADMISSIONS, RESULTS, VITALS, WEARABLES, Before, SepsisMonitor
 from pipelines.clinical.sepsis.variables import BY_CODE
 from warehouse import score_history
 from warehouse.analytics import Analytics
 
 FORGET_AFTER = timedelta(days=7)
-LONGEST_STAY = timedelta(days=90)
-"""Admissions are asked for no further back."""
 _TABLES = {VITALS: "vitals", WEARABLES: "wearables", RESULTS: "labs"}
 Watched = Mapping[str, tuple[str, dict[int, int]]]
 """stream -> its topic's id, and the offset of each partition from which it is read again"""
@@ -44,7 +42,7 @@ def rebuild_scores(monitor: SepsisMonitor, analytics: Analytics, watched: Watche
             )
         )
     if ADMISSIONS in watched:
-        rows[ADMISSIONS] = score_history.admissions_below(analytics, *watched[ADMISSIONS], LONGEST_STAY)
+        rows[ADMISSIONS] = score_history.admissions_below(analytics, *watched[ADMISSIONS], ADMISSIONS_KEPT)
     tokens = sorted({token for table in rows.values() for token in table["subject_token"].unique().to_pylist()})
     told = score_history.last_scores(analytics, tokens, monitor.history.reach_h)
     monitor.restore(Before(rows, measured), told, past)

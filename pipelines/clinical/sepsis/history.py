@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ SILENCE_H = 48
 """Where no admission is known: a reading after so many hours without any begins another stay."""
 LONGEST_STAY_H = 336
 """Where no admission is known: the beginning is sought no further back than this many hours."""
+ADMISSIONS_KEPT = timedelta(days=90)
+"""How far behind a patient's newest admission others are kept, and asked for by a restart."""
 UNCHANGED = np.iinfo(np.int32).max
 NO_HOUR = np.iinfo(np.int32).min // 2
 
@@ -464,7 +466,8 @@ class HourlyHistory:
             self._began[slot] = _hour(began_at)
         if before != (self._began[slot], self._person[slot].tobytes()) and self.newest[slot] > NO_HOUR:
             self.changed[slot] = NO_HOUR
-        self._events[slot] = {i: e for i, e in events.items() if stay is None or _still_counts(e, stay)}
+        oldest = max(event["event_time"] for event in events.values()) - ADMISSIONS_KEPT
+        self._events[slot] = {i: e for i, e in events.items() if _may_count(e, stay, oldest)}
 
     def _double(self) -> None:
         more = self.capacity
@@ -479,9 +482,10 @@ _ADMISSION_COLUMNS = (
 )  # fmt: skip
 
 
-def _still_counts(event: Mapping[str, Any], stay: Stay) -> bool:
-    """Whether an event may still matter: those of stays before this one are over."""
-    return event["stay_id"] == stay.stay_id or event["event_time"] >= stay.opened_at
+def _may_count(event: Mapping[str, Any], stay: Stay | None, oldest: datetime) -> bool:
+    """Whether an event may still matter. One of a stay before this one may: this one is taken back, say, as an
+    admission of somebody else."""
+    return event["event_time"] >= oldest or (stay is not None and event["stay_id"] == stay.stay_id)
 
 
 def _hour(moment: datetime) -> int:

@@ -172,6 +172,32 @@ def test_an_admission_that_is_taken_back_counts_no_more() -> None:
     assert _whole(history).panel.hour.tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    "cuts", [[(0, 1, 2)], [(0,), (1,), (2,)], [(1,), (2,), (0,)], [(0, 1), (2,)], [(2,), (1,), (0,)]]
+)
+def test_a_stay_that_was_another_patient_s_leaves_the_one_before_it(cuts: list[tuple[int, ...]]) -> None:
+    events = [
+        admission("t", "A01", 0.0, "MICU-1", "a1", 1950, "F", "S1"),
+        admission("t", "A01", 30.0, "SICU-1", "a2", 1990, "M", "S2", recorded=30.5),
+        admission("t", "A11", 30.0, "SICU-1", "a3", 1990, "M", "S2", recorded=31.0),
+    ]
+    history = HourlyHistory(window_h=48, reach_h=24)
+    history.take_readings(table([reading("t", HR, 80.0, h) for h in range(40)]))
+    for cut in cuts:
+        history.take_admissions(table([events[at] for at in cut]))
+    panel = _whole(history).panel
+    assert history.is_admitted(np.array([0])).all()
+    assert (panel.hour[-1], panel.age[0], panel.sex[0], panel.unit[0]) == (40, 76.0, 0.0, 1.0)
+
+
+def test_admissions_of_long_ago_are_not_kept_but_for_the_stay_that_goes_on() -> None:
+    history = HourlyHistory(window_h=48, reach_h=24)
+    days = [("a1", 0, "S1"), ("a2", 1, "S2"), ("a3", 95, "S2")]
+    for event, day, stay in days:
+        history.take_admissions(table([admission("t", "A01", day * 24.0, "ICU-1", event, stay=stay)]))
+    assert set(history._events[0]) == {"a2", "a3"}
+
+
 def test_a_late_admission_changes_every_hour_in_reach() -> None:
     history = _history(reach=3)
     history.take_readings(table([reading("t", HR, 80.0, h) for h in range(9)]))
@@ -229,7 +255,8 @@ def _stories(draw: st.DrawFn) -> list[tuple[str, dict[str, object]]]:
             draw(st.sampled_from(["ICU-1", "ED-1"])),
         )
         when = draw(hour)
-        row = admission(draw(token), kind, when, ward, f"a{nth}", recorded=when + draw(st.integers(0, 3)))
+        stay, recorded = draw(st.sampled_from(["S1", "S2"])), when + draw(st.integers(0, 3))
+        row = admission(draw(token), kind, when, ward, f"a{nth}", stay=stay, recorded=recorded)
         story.append(("admissions", row))
     return story
 
