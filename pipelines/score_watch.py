@@ -26,6 +26,7 @@ from pipelines.clinical.sepsis.model_files import ModelFilesError, champion
 from pipelines.clinical.sepsis.score import OnnxModel
 from pipelines.clinical.sepsis.score_message import STREAM as SCORES
 from pipelines.clinical.sepsis.score_message import Score, encode_score
+from pipelines.clinical.sepsis.score_times import ScoreTimes
 from pipelines.clinical.sepsis.stream_score import NOTHING, STREAMS, SepsisMonitor, Told
 from pipelines.model_source import RegisteredModels, registered_models
 from pipelines.score_producer import ScoreProducer
@@ -44,6 +45,7 @@ class ScoreWatch:
     def __init__(self, settings: Settings, producer: Callable[[], AlertProducer]) -> None:
         self._settings = settings
         self._alerts = AlertSender(settings, producer)
+        self._times = ScoreTimes()
         self.trouble = ""
 
     @cached_property
@@ -116,16 +118,22 @@ class ScoreWatch:
     def _tell(self, state: ShardState, told: Told, now: datetime) -> None:
         if told is NOTHING:
             return
-        self._alerts.send(state, told.alerts, now)
-        self._send_scores(state, told.scores, now)
+        look = self._times.look(told.scores, now)
+        self._alerts.send(state, told.alerts, look.at)
+        self._send_scores(state, told.scores, look.scored_at)
+        made_at = dict(zip((score.score_id for score in told.scores), look.scored_at, strict=True))
         for model, score, row in told.explained:
             files = getattr(model, "files", None)
             if files is not None:
-                self._contributions.ask(Asked(score, row, files, state.facts[score.stream].topic_id, now))
+                scored_at = made_at.get(score.score_id, look.before)
+                self._contributions.ask(Asked(score, row, files, state.facts[score.stream].topic_id, scored_at))
 
-    def _send_scores(self, state: ShardState, scores: tuple[Score, ...], now: datetime) -> None:
+    def _send_scores(self, state: ShardState, scores: tuple[Score, ...], times: tuple[datetime, ...]) -> None:
         if scores:
-            messages = [(score.key, encode_score(score, state.facts[score.stream].topic_id, now)) for score in scores]
+            messages = [
+                (score.key, encode_score(score, state.facts[score.stream].topic_id, scored_at))
+                for score, scored_at in zip(scores, times, strict=True)
+            ]
             self._scores.hand_over(self._settings.topic(SCORES), messages)
 
     def _tell_contributions(self, asked: Asked, score: Score) -> None:

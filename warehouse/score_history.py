@@ -151,10 +151,10 @@ def last_scores(analytics: Analytics, tokens: Sequence[str], hours: int) -> pa.T
     """
     return analytics.query(
         """
-        SELECT subject_token, hour_start, arg_max(hour_of_stay, scored_at) AS hour_of_stay,
-               arg_max(score, scored_at) AS score,
-               arg_max(threshold, scored_at) AS threshold, arg_max(model_version, scored_at) AS model_version,
-               max(scored_at) AS scored_at
+        SELECT subject_token, hour_start, arg_max(hour_of_stay, (scored_at, kafka_offset)) AS hour_of_stay,
+               arg_max(score, (scored_at, kafka_offset)) AS score,
+               arg_max(threshold, (scored_at, kafka_offset)) AS threshold,
+               arg_max(model_version, (scored_at, kafka_offset)) AS model_version, max(scored_at) AS scored_at
         FROM (
             SELECT * FROM scores WHERE list_contains($tokens, subject_token)
             QUALIFY hour_start > max(hour_start) OVER (PARTITION BY subject_token) - to_hours($hours)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
 
 from tests.warehouse.test_history import HEART_RATE, NOON, SPO2, lake_of, reading
 from warehouse import score_history
@@ -35,3 +40,24 @@ def test_each_hour_stands_by_its_latest_reading_and_none_by_one_from_before_the_
         ("a", SPO2, 20): 7.0,
         ("b", SPO2, -600): 9.0,
     }
+
+
+def test_of_two_scores_of_one_millisecond_the_one_that_stands_later_on_the_topic_is_recalled():
+    rows = [
+        {"subject_token": "t", "hour_start": NOON, "hour_of_stay": 3, "score": score, "threshold": 0.5}
+        | {"model_version": "v", "scored_at": NOON + timedelta(minutes=late), "kafka_offset": offset}
+        for offset, (score, late) in enumerate([(0.1, 2), (0.7, 2), (0.2, 2), (0.9, 1)])
+    ]
+
+    class Scores:
+        """A session that has one table."""
+
+        def query(self, sql: str, parameters: dict[str, object]) -> Any:
+            with duckdb.connect() as session:
+                session.register("scores", pa.Table.from_pylist(rows))
+                return SimpleNamespace(table=session.execute(sql, parameters).to_arrow_table())
+
+    for _ in range(2):
+        found = score_history.last_scores(Scores(), ["t"], 24)  # ty: ignore[invalid-argument-type]
+        assert found["score"].to_pylist() == [0.2]
+        rows.reverse()
