@@ -44,12 +44,20 @@ def from_json(kept: Mapping[str, list[float]]) -> Calibration:
 
 def fit(scores: Doubles, labels: Bools) -> Calibration:
     """The rising curve through the share of labelled hours by score (pool adjacent violators over quantile steps)."""
-    order = np.argsort(scores, kind="stable")
-    steps = max(1, min(MOST_STEPS, len(scores) // LEAST_IN_A_STEP))
-    parts = [part for part in np.array_split(order, steps) if len(part)]
+    parts = _steps(scores)
     means = np.array([scores[part].mean() for part in parts])
     shares = _rising(np.array([labels[part].mean() for part in parts]), np.array([len(part) for part in parts]))
     return _curve(means, shares)
+
+
+def _steps(scores: Doubles) -> list[NDArray[np.intp]]:
+    """The hours of each step, by rising score. Equal scores stay together: which of their hours comes first means
+    nothing, and the curve has one risk for them."""
+    order = np.argsort(scores, kind="stable")
+    rising = scores[order]
+    steps = max(1, min(MOST_STEPS, len(scores) // LEAST_IN_A_STEP))
+    cuts = np.searchsorted(rising, rising[np.arange(1, steps) * len(scores) // steps])
+    return np.split(order, np.unique(cuts[cuts > 0]))
 
 
 def _rising(values: Doubles, weights: NDArray[np.int64]) -> Doubles:

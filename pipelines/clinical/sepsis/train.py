@@ -44,7 +44,7 @@ class Recipe:
         give_up: share of the best utility that may be given up for fewer alerts when the threshold is fixed.
     """
 
-    members: int = 4
+    members: int = 8
     trees: int = 100
     leaves: int = 15
     learning_rate: float = 0.1

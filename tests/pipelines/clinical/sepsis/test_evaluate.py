@@ -85,6 +85,19 @@ def test_a_calibrated_risk_is_the_share_that_came() -> None:
     assert calibrate.from_json(fitted.as_json()) == fitted
 
 
+@pytest.mark.parametrize("tied", [1.0, 0.3])
+def test_hours_of_one_score_have_one_risk_in_whatever_order_they_come(tied: float) -> None:
+    random = np.random.default_rng(2)
+    scores = np.where(random.random(12_000) < tied, 0.3, random.random(12_000))
+    labels = np.arange(12_000) % 12_000 >= 11_400  # the septic ones late in the file
+    fitted = calibrate.fit(scores, labels)
+    seen = labels[scores == 0.3].mean()
+    assert fitted.risk(np.array([0.3]))[0] == pytest.approx(seen, rel=0.15)
+    order = random.permutation(12_000)
+    again = calibrate.fit(scores[order], labels[order])
+    np.testing.assert_allclose(again.risk(scores), fitted.risk(scores), atol=1e-12)
+
+
 def test_subgroups_cover_everybody_once(learning: LearningSet) -> None:
     groups = evaluate.subgroups(learning.panel)
     ages = np.sum([groups[name] for name in ("under 45", "45 to 64", "65 to 79", "80 and over")], axis=0)
