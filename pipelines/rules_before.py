@@ -24,6 +24,7 @@ from pipelines.clinical.monitor import KNOWN, LABS, MEDICATION, VITALS, WEARABLE
 from pipelines.clinical.remembered import Remembered
 from pipelines.clinical.results import KEPT as ORDERS_KEPT
 from pipelines.clinical.rulebook import ACROSS_STREAMS, NAMES
+from pipelines.clinical.sepsis.history import REACH_H
 from pipelines.clinical.sepsis.stream_score import RULE as SEPSIS
 from pipelines.clinical.signals import ANALYTES, INDEX
 from pipelines.clinical.sofa import VASOPRESSORS
@@ -33,6 +34,8 @@ from warehouse.subjects import is_of
 from warehouse.vocabulary import CGM_GLUCOSE, HEART_RATE, MAP
 
 FORGET_AFTER = timedelta(days=7)
+SCORED_ANEW = timedelta(hours=REACH_H + 1)
+"""An alert of the model that is older than this, before a patient's newest one, is not taken back any more."""
 Watched = Mapping[str, tuple[str, dict[int, int]]]
 """stream -> its topic's id, and the offset of each partition from which it is read again"""
 _ACROSS = frozenset((*(NAMES[rule] for rule in ACROSS_STREAMS), SEPSIS))
@@ -71,6 +74,8 @@ class AlertsBefore:
             if any(at.values()):  # else no alert's row lies below
                 self._past.append(_past(history.last_alerts_below(analytics, table, topic_id, at)))
                 self._past.append(_past(history.alerts_with_evidence(analytics, table, topic_id, at, CASES_KEPT)))
+                scored = history.alerts_of_rule_below(analytics, table, topic_id, at, SEPSIS, SCORED_ANEW)
+                self._past.append(_past(scored))
         self._note_beyond(stream, history.alerts_from(analytics, table, self._watched))
 
     def take_topic(self, stream: str, rows: pa.Table) -> None:

@@ -207,6 +207,19 @@ def alerts_with_evidence(
     ).table
 
 
+def alerts_of_rule_below(
+    analytics: Analytics, table: str, topic_id: str, starts: Mapping[int, int], rule: str, lookback: timedelta
+) -> pa.Table:
+    """The alerts of a rule, and what takes them back, whose rows lie below `starts`: of each subject those from
+    `lookback` before the newest, by their effective time."""
+    return analytics.query(
+        f"SELECT * FROM {table} WHERE source_topic_id = $topic_id AND ({_between(starts, prefix='source')}) "
+        "AND rule = $rule "
+        "QUALIFY effective_at > max(effective_at) OVER (PARTITION BY subject_token) - to_seconds($lookback)",
+        parameters={"topic_id": topic_id, "rule": rule, "lookback": lookback.total_seconds()},
+    ).table
+
+
 def results_below(
     analytics: Analytics,
     topic_id: str,

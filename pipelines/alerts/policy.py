@@ -183,16 +183,23 @@ class Episodes:
         """Pairs with an episode open."""
         return list(self._open)
 
-    def retract(self, pair: int, episode_start_ms: int, left: Sequence[tuple[int, int]]) -> None:
-        """An alert of this episode was taken back; `left`: (clock, level) of its alerts that were sent and stand."""
+    def retract(
+        self,
+        pair: int,
+        episode_start_ms: int,
+        left: Sequence[tuple[int, int]],
+        elsewhere: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """An alert of this episode was taken back; `left`: (clock, level) of its alerts that were sent and stand,
+        `elsewhere`: of those of the pair's other episodes."""
         episode = self._open.get(pair)
         if episode is not None and episode.start_ms == episode_start_ms:
             episode.sent = episode.recorded = max((level for _, level in left), default=0)
             if not left:
                 del self._open[pair]
                 self._watched[pair : pair + 1] = False
-        if left:
-            self._last_sent[pair] = max(left)
+        if left or elsewhere:
+            self._last_sent[pair] = max([*left, *elsewhere])
         else:
             self._last_sent.pop(pair, None)
 

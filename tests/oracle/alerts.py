@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -175,13 +175,16 @@ class RuleOfSubject:
                 self._episode = None
         return None
 
-    def take_back(self, episode_start_ms: int, left: list[tuple[int, int]]) -> None:
-        """An alert of this episode never was; `left`: (clock, level) of those of the episode that stand."""
+    def take_back(
+        self, episode_start_ms: int, left: list[tuple[int, int]], elsewhere: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """An alert of this episode never was; `left`: (clock, level) of those of the episode that stand, `elsewhere`:
+        of those of others."""
         if self._episode is not None and self._episode.start_ms == episode_start_ms:
             self._episode.sent = self._episode.recorded = max((level for _, level in left), default=0)
             if not left:
                 self._episode = None
-        self._last_sent = max(left) if left else None
+        self._last_sent = max([*left, *elsewhere], default=None)
 
     def _alerting(self, level: int, clock_ms: int, place: tuple[int, int]) -> Decided | None:
         episode = self._episode

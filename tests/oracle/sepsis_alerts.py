@@ -145,13 +145,16 @@ class Play:
     def _note(self, decision: Decided) -> None:
         self.decided.append(decision)
         if decision.withheld_because is None:
-            self._raised = {decision.alert_id: decision}
+            self._raised[decision.alert_id] = decision
 
     def _clear(self, of: Decided, at_least: int) -> bool:
-        """Whether the alert's hour and all since are told and clear, and there are so many of them."""
-        hours = range(of.clock_ms // HOUR_MS, max(self._now) + 1)
-        scores = [self._now.get(hour) for hour in hours]
-        return len(hours) >= at_least and all(
+        """Whether the alert's hour and all since, up to the episode of the next alert that stands, are told and clear,
+        and so many hours have begun."""
+        hour, newest = of.clock_ms // HOUR_MS, max(self._now)
+        later = [other.episode_start_ms for other in self._raised.values()]
+        end = min((start // HOUR_MS for start in later if start > of.episode_start_ms), default=newest + 1)
+        scores = [self._now.get(each) for each in range(hour, end)]
+        return newest - hour + 1 >= at_least and all(
             score is not None and np.float32(score.score) < CLEAR * score.threshold for score in scores
         )
 
@@ -165,7 +168,7 @@ class Play:
         start_ms = of.episode_start_ms
         self._revisions[start_ms] = self._revisions.get(start_ms, 0) + 1
         if self._rule is not None:
-            self._rule.take_back(start_ms, [])
+            self._rule.take_back(start_ms, [], [(other.clock_ms, other.level) for other in self._raised.values()])
 
 
 def _by_turn(told: list[ToldScore]) -> list[list[ToldScore]]:

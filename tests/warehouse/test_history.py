@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tests.warehouse.fenced import new_table
+from tests.warehouse.one_table import OneTable
 from warehouse import history
 from warehouse.analytics import Analytics
 from warehouse.commit import FencedTable
@@ -116,3 +118,17 @@ def test_a_restart_takes_no_reading_for_newer_than_its_message(settings):
 def test_a_restart_remembers_no_more_ids_than_it_may(analytics):
     found = history.identities_below(analytics, "vitals", "event_id", "topic", {0: 8}, most=3)
     assert sorted(found["event_id"].to_pylist()) == ["e5", "e6", "e7"]
+
+
+def test_a_restart_remembers_all_alerts_of_the_model_that_a_correction_may_still_reach():
+    alerts = [("A", "sepsis", -20, 1), ("B", "sepsis", -2, 2), ("old", "sepsis", -40, 0), ("other", "news2", -1, 3)]
+    alerts += [("again", "sepsis", 1, 9)]  # its row lies beyond the position
+    rows = [
+        {"alert_id": name, "rule": rule, "subject_token": "t", "effective_at": NOON + timedelta(hours=hours)}
+        | {"source_topic_id": "topic", "source_partition": 0, "source_offset": offset}
+        for name, rule, hours, offset in alerts
+    ]
+
+    session: Any = OneTable("alerts", rows)
+    found = history.alerts_of_rule_below(session, "alerts", "topic", {0: 9}, "sepsis", timedelta(hours=25))
+    assert sorted(found["alert_id"].to_pylist()) == ["A", "B"]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
-import duckdb
-import pyarrow as pa
-
+from tests.warehouse.one_table import OneTable
 from tests.warehouse.test_history import HEART_RATE, NOON, SPO2, lake_of, reading
 from warehouse import score_history
 
@@ -49,15 +46,8 @@ def test_of_two_scores_of_one_millisecond_the_one_that_stands_later_on_the_topic
         for offset, (score, late) in enumerate([(0.1, 2), (0.7, 2), (0.2, 2), (0.9, 1)])
     ]
 
-    class Scores:
-        """A session that has one table."""
-
-        def query(self, sql: str, parameters: dict[str, object]) -> Any:
-            with duckdb.connect() as session:
-                session.register("scores", pa.Table.from_pylist(rows))
-                return SimpleNamespace(table=session.execute(sql, parameters).to_arrow_table())
-
+    session: Any = OneTable("scores", rows)
     for _ in range(2):
-        found = score_history.last_scores(Scores(), ["t"], 24)  # ty: ignore[invalid-argument-type]
+        found = score_history.last_scores(session, ["t"], 24)
         assert found["score"].to_pylist() == [0.2]
         rows.reverse()

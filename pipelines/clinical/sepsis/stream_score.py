@@ -12,7 +12,8 @@ the stay, differs from what was told: an admission read late moves the numbers, 
 
 **Alerts** count by hours: an episode begins with the hour whose score reaches the threshold, so that the same messages
 give the same alert ids however they are cut into batches. A score that no longer holds, since a result was corrected or
-the hour ended otherwise than it began, takes its alert back unless a later hour of the episode stands.
+the hour ended otherwise than it began, takes its alert back unless a later hour of the episode stands; so it goes with
+each alert whose hour is within reach, whatever was alerted on since.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class SepsisMonitor:
         self._source = source
         self._episodes = Episodes(policy)
         self._seen = NewestRows()
-        self._raised: dict[int, _Raised] = {}
+        self._raised: dict[int, dict[int, _Raised]] = {}  # patient -> start of the episode -> what stands
         self._taken_back: dict[tuple[int, int], int] = {}
         self._appended_ms, self._round_ms, self._version = _NEVER_MS, _NEVER_MS, ""
         self._clock_ms = np.empty(0, np.int64)
@@ -233,7 +234,7 @@ class SepsisMonitor:
         meant = self._recall_told(told)
         self._recall_alerts(past)
         # Of an hour at or before its alert nothing more is to be followed.
-        since = np.array([self._raised[slot].hour if slot in self._raised else NO_HOUR for slot in meant.pair.tolist()])
+        since = np.array([self._last_raised(slot) for slot in meant.pair.tolist()])
         self._episodes.follow([meant.take(np.flatnonzero(meant.clock_ms > since * HOUR_MS))])
 
     def _recall_told(self, told: pa.Table) -> Findings:
@@ -272,7 +273,7 @@ class SepsisMonitor:
             hour = _ms(row["effective_at"]) // HOUR_MS
             standing.append(PastAlert(slot, row["level"], start_ms, hour * HOUR_MS, row["withheld_because"]))
             if row["withheld_because"] is None:
-                self._raised[slot] = _Raised(alert_id, hour, start_ms, row["level"], row["model"])
+                self._note_raised(slot, _Raised(alert_id, hour, start_ms, row["level"], row["model"]))
         self._fit()
         self._episodes.recall(standing)
 
@@ -434,9 +435,9 @@ class SepsisMonitor:
         decided = [(decision.moment, self._alert(decision, scored)) for decision in decisions]
         for decision, (at, (_, alert)) in zip(decisions, decided, strict=True):
             if alert.withheld_because is None:
-                self._raised[decision.pair] = _Raised(
-                    alert.alert_id, int(scored.at_hour[at]), alert.episode_start_ms, alert.level, alert.model
-                )
+                hour = int(scored.at_hour[at])
+                raised = _Raised(alert.alert_id, hour, alert.episode_start_ms, alert.level, alert.model)
+                self._note_raised(decision.pair, raised)
         return sorted(decided, key=lambda each: each[0])
 
     def _alert(self, decision: Decision, scored: _Scored) -> tuple[str, Alert]:
@@ -478,22 +479,38 @@ class SepsisMonitor:
         anew = set(zip(scored.slot.tolist(), scored.at_hour.tolist(), strict=True))
         gone = [
             (slot, raised)
-            for slot, raised in self._raised.items()
+            for slot, episodes in self._raised.items()
+            for raised in episodes.values()
             if (slot, raised.hour) in anew and self._holds_no_more(slot, raised, scored.model.threshold)
         ]
         return [self._take_back(slot, raised) for slot, raised in gone]
 
+    def _note_raised(self, slot: int, raised: _Raised) -> None:
+        """Beside the patient's others whose hours may still be scored anew."""
+        oldest = int(self.history.newest[slot]) - self.history.reach_h
+        within = {start: other for start, other in self._raised.get(slot, {}).items() if other.hour > oldest}
+        self._raised[slot] = within | {raised.episode_start_ms: raised}
+
+    def _last_raised(self, slot: int) -> int:
+        """The hour of the patient's newest alert that stands."""
+        return max((raised.hour for raised in self._raised.get(slot, {}).values()), default=NO_HOUR)
+
     def _holds_no_more(self, slot: int, raised: _Raised, threshold: float) -> bool:
-        hours = np.arange(raised.hour, int(self.history.newest[slot]) + 1)
-        if not self._is_urgent[slot] and len(hours) < 2:
+        newest = int(self.history.newest[slot])
+        if not self._is_urgent[slot] and newest == raised.hour:
             return False  # the hour is not over and no result was corrected: readings come and go
+        # What was withheld since rests on this alert; what was sent in an episode of its own does not.
+        follows = min((start for start in self._raised[slot] if start > raised.episode_start_ms), default=None)
+        hours = np.arange(raised.hour, newest + 1 if follows is None else follows // HOUR_MS)
         place = hours % self.history.reach_h
         told = self._told_hour[slot, place] == hours
         return bool(told.all() and (self._told[slot, place] < CLEAR * threshold).all())
 
     def _take_back(self, slot: int, raised: _Raised) -> tuple[str, Alert]:
-        del self._raised[slot]
-        self._episodes.retract(slot, raised.episode_start_ms, [])
+        others = self._raised[slot]
+        del others[raised.episode_start_ms]
+        elsewhere = [(other.hour * HOUR_MS, other.level) for other in others.values()]
+        self._episodes.retract(slot, raised.episode_start_ms, [], elsewhere)
         key = (slot, raised.episode_start_ms)
         self._taken_back[key] = self._taken_back.get(key, 0) + 1
         score = float(self._told[slot, raised.hour % self.history.reach_h])

@@ -287,6 +287,44 @@ def test_a_correction_that_takes_the_score_down_takes_the_alert_back() -> None:
     assert anew.alert_id != alert.alert_id
 
 
+TWO_ALERTS = [
+    hr(0.1), lactate(1.2, 6.0, "o1"), hr(1.5), hr(2.5), lactate(3.2, 1.0, "o2"), *(hr(h + 0.5) for h in range(3, 10)),
+    lactate(10.2, 6.0, "o3"), hr(10.5), hr(11.5),
+]  # fmt: skip
+"""An alert in hour 1, over in hour 3, and another one in hour 10."""
+
+
+def _corrected(order: str, collected: float, hours: float) -> Row:
+    row = result("t", order, LACTATE, 1.0, collected, hours, status="C", event=f"c{order}")
+    return RESULTS, _appended(row, hours + 0.01, 9)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(("order", "collected", "which"), [("o1", 1.2, 0), ("o3", 10.2, 1)])
+def test_each_alert_of_a_patient_is_taken_back_when_what_it_rested_on_is_corrected(
+    restarts: bool, order: str, collected: float, which: int
+) -> None:
+    monitor = _monitor()
+    before = _play(monitor, TWO_ALERTS)
+    sent = [alert for _, alert in before.alerts]
+    assert [alert.withheld_because for alert in sent] == [None, None]
+    if restarts:
+        monitor = _restarted(OneModel(ToyModel()), TWO_ALERTS, before)
+    told = _play(monitor, [hr(12.0), _corrected(order, collected, 12.1), hr(12.5), hr(13.5)])
+    assert [alert.retracts for _, alert in told.alerts] == [sent[which].alert_id]
+
+
+def test_of_an_alert_that_is_taken_back_the_others_keep_their_cool_down() -> None:
+    monitor = _monitor()
+    _play(monitor, TWO_ALERTS)
+    again = [lactate(12.2, 1.0, "o4"), hr(12.5), hr(13.5), hr(14.5), lactate(14.7, 6.0, "o5"), hr(14.9)]
+    told = _play(monitor, [_corrected("o1", 1.2, 12.1), *again])
+    assert [(alert.retracts is not None, alert.withheld_because) for _, alert in told.alerts] == [
+        (True, None),
+        (False, "cool_down"),
+    ]
+
+
 def test_an_alert_stands_while_a_later_hour_does() -> None:
     monitor = _monitor()
     _play(monitor, [hr(0.0), lactate(0.1, 4.0), hr(1.0), lactate(1.1, 5.0, "p")])
