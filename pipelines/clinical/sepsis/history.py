@@ -237,7 +237,8 @@ class HourlyHistory:
         self._clear(slots, before)
 
     def note_measured(self, tokens: list[str], hours: np.ndarray) -> None:
-        """Hours since 1970 UTC in which something of these patients was measured that is not told otherwise."""
+        """Hours since 1970 UTC in which something of these patients was measured that is not told otherwise: further
+        back, or withdrawn since, which turns no time back."""
         known = [
             (slot, hour)
             for token, hour in zip(tokens, hours.tolist(), strict=True)
@@ -245,6 +246,8 @@ class HourlyHistory:
         ]
         if known:
             slot, hour = np.array(known, np.int64).T
+            ahead = hour > self.newest[slot]
+            self._advance(slot[ahead], hour[ahead])
             kept = (hour > self.newest[slot] - self._span) & (hour <= self.newest[slot])
             self._measured[slot[kept], hour[kept] % self._span] = True
 

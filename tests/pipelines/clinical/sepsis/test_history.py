@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines.clinical.sepsis.history import HourlyHistory, PatientHours
 from pipelines.clinical.sepsis.variables import INDEX
 from tests.examples import tried
-from tests.pipelines.clinical.sepsis.stream_rows import admission, reading, result, table
+from tests.pipelines.clinical.sepsis.stream_rows import START, admission, reading, result, table
 
 HR, FIO2, LACTATE, CREATININE = "8867-4", "3150-0", "2524-7", "2160-0"
 WINDOW = 6
@@ -205,6 +205,22 @@ def test_a_late_admission_changes_every_hour_in_reach() -> None:
     history.settle(slots)
     history.take_admissions(table([admission("t", "A01", 0.0, "ICU-1", "a1")]))
     assert history.settle(slots).tolist() == [int(history.began(slots)[0]) + 6]
+
+
+def test_a_result_that_was_withdrawn_before_a_restart_had_moved_the_time_all_the_same() -> None:
+    readings = table([reading("t", HR, 80.0, h) for h in range(5)])
+    withdrawn = table([result("t", "o", LACTATE, None, 7.2, 7.5, status="X", event="e9")])
+    stayed, restarted = _history(), _history()
+    stayed.take_readings(readings)
+    stayed.take_results(table([result("t", "o", LACTATE, 4.0, 7.2, 7.3)]))
+    stayed.take_results(withdrawn)
+    restarted.take_readings(readings)
+    restarted.take_results(withdrawn)
+    hours = np.array([*range(5), 7]) + int(START.timestamp()) // 3600
+    restarted.note_measured(["t"] * len(hours), hours)
+    left, right = _whole(stayed).panel, _whole(restarted).panel
+    assert left.hour.tolist() == right.hour.tolist() == list(range(1, 9))
+    assert left.values.tobytes() == right.values.tobytes()
 
 
 def test_without_admission_a_long_silence_begins_another_stay() -> None:
