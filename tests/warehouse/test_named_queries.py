@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.clinical.stays import stay_rows, stays
-from tests.warehouse.small_ward import NOON, ROWS, at, positioned, reading, result
+from tests.warehouse.small_ward import NOON, ROWS, alert, at, positioned, reading, result
 from tests.warehouse.test_analytics import created, lake
 from warehouse.analytics import Analytics, vocabulary
 from warehouse.contract import FOLDER, load_contracts
@@ -35,6 +35,8 @@ EXPECTED: dict[str, list[dict[str, Any]]] = {
     "alerts_by_rule": [
         {"rule": "news2", "alerts": 3, "withheld_by_cool_down": 1, "withheld_as_expired": 1, "patients": 1}
     ],
+    "alerts_answered": [{"rule": "news2", "model": None, "alerts": 3, "unanswered": 3, "p50_minutes": None}],
+    "overrides_by_reason": [],
     "alert_latency": [
         {"late": False, "alerts": 2, "p50_ms": 20.0, "worst_ms": 30},
         {"late": True, "alerts": 1, "p50_ms": 5000.0, "worst_ms": 5000},
@@ -390,6 +392,40 @@ def answered(name: str, **tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
             filled = [{**dict.fromkeys(schema.names), **row} for row in rows]
             session.register(table, pa.Table.from_pylist(filled, schema))
         return session.execute(named_query(name).sql).to_arrow_table().to_pylist()
+
+
+def words(*said: tuple[str, str | None, str, float]) -> list[dict[str, Any]]:
+    """What was said: an action with its reason or outcome, the alert, and the minutes after noon."""
+    return [
+        {"event_id": f"w{n}", "subject_token": "t1", "alert_id": alert_id or None, "action": action,
+         "reason": word if action == "overridden" else None, "outcome": word if action == "outcome" else None}
+        | {"event_time": at(60 * minutes), "kafka_time": at(60 * minutes)}
+        for n, (action, word, alert_id, minutes) in enumerate(said)
+    ]  # fmt: skip
+
+
+ANSWERED = words(
+    ("acknowledged", None, "a0", 2.0), ("overridden", "treated", "a0", 4.0), ("acknowledged", None, "a1", 6.0),
+    ("acted", None, "a1", 3.0), ("outcome", "no_sepsis", "", 50.0), ("outcome", "sepsis", "", 60.0),
+)  # fmt: skip
+
+
+def test_an_alert_with_several_words_counts_in_each_and_is_answered_by_the_first():
+    alerts = [alert(0, 0), alert(1, 0), alert(2, 0), alert(3, 0, alert_id="b", retracts="a2")]
+    alerts += [alert(4, 0, rule="sepsis", model="sepsis@v1")]
+    news2, sepsis = answered("alerts_answered", alerts=alerts, alert_feedback=ANSWERED)
+    assert news2 == {
+        "rule": "news2", "model": None, "alerts": 3, "acknowledged": 2, "acted": 1, "overridden": 1, "unanswered": 1,
+        "p50_minutes": 2.5,
+    }  # fmt: skip
+    assert (sepsis["model"], sepsis["unanswered"], sepsis["p50_minutes"]) == ("sepsis@v1", 1, None)
+
+
+def test_of_what_was_overridden_it_is_told_what_came_of_it():
+    (row,) = answered("overrides_by_reason", alerts=[alert(0, 0), alert(1, 0)], alert_feedback=ANSWERED)
+    assert row == {
+        "rule": "news2", "reason": "treated", "overridden": 1, "patients": 1, "septic": 1, "share_percent": 50.0,
+    }  # fmt: skip
 
 
 def test_a_result_is_one_though_only_its_final_report_names_the_laboratory():
