@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from infra.bench import results
+from infra.bench.report import Report
 from infra.bench.surroundings import Deployment, surroundings
 from infra.loaders import physionet
 from infra.loaders.loaded import HOUR_MS, patient_id
@@ -52,9 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stays", type=int, default=2_000)
     parser.add_argument("--rate", type=float, default=5_000.0, help="most messages a second")
     parser.add_argument("--speed", type=float, default=3_600.0, help="most seconds of the stays a second")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--record", action="store_true", help="keep it in infra/bench/results/ and write RESULTS.md")
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(given)
     found = run(options.file, options.stays, Pace(options.speed, options.rate))
     print(json.dumps(found, indent=2))
+    if options.record:
+        command = shlex.join(["python", "-m", "infra.bench.sepsis_stays", *given])
+        results.record([_report(found, options.file.name, options.speed)], command)
     return 0 if found["equal"] else 1
 
 
@@ -89,6 +97,23 @@ def run(file: Path, stays: int, pace: Pace) -> dict[str, Any]:
         "digest_stream": _digest(both),
         "equal": both == offline,
     }
+
+
+def _report(found: dict[str, Any], file: str, speed: float) -> Report:
+    hours = ("hours_offline", "hours_told", "hours_missing", "hours_that_differ")
+    counts = ("score_rows", "sepsis_alerts", "sepsis_retractions", "with_contributions")
+    return Report(
+        name="stays",
+        title="Real stays through the whole product, scores held against those reckoned offline",
+        data=f"{found['stays']:,} stays of {file}, {found['messages']:,} messages, {speed:,g} s of the stays a second",
+        columns=("", "number"),
+        rows=tuple((name.replace("_", " "), found[name]) for name in (*hours, *counts)),
+        figures={name: value for name, value in found.items() if name != "some_missing"},
+        remarks=(
+            f"Scores are {'equal to the bit' if found['equal'] else 'NOT EQUAL'}: digest {found['digest_stream'][:16]} "
+            f"of the stream, {found['digest_offline'][:16]} offline; the stream was stopped and started on the way.",
+        ),
+    )
 
 
 def _play(settings: Settings, file: Path, stays: int, pace: Pace) -> tuple[int, float]:
