@@ -22,7 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import Snapshot
 
-from warehouse.drafts import Clustering, Derived, Erased, Ingest, Recording, Restoring, Rewrite, SweepFence
+from warehouse.drafts import Clustering, Derived, Erased, Fitting, Ingest, Recording, Restoring, Rewrite, SweepFence
 from warehouse.object_store import StoreUnavailableError
 from warehouse.offsets import (
     GapError,
@@ -95,7 +95,8 @@ class CommitReceipt:
     """What became of one commit.
 
     Attributes:
-        snapshot_id: the snapshot made by this call, None if everything was in the table already.
+        snapshot_id: the snapshot made by this call, None if everything was in the table already, or if the change did
+            not fit the table.
         rows: rows that this call added.
         attempts: requests for the swap that were sent (0 if none was needed).
         dropped: intervals that were in already. trimmed: what was missing of those that were in partly.
@@ -210,17 +211,22 @@ class FencedTable:
         )
 
     def append_derived(
-        self, rows: pa.Table, sources: Mapping[str, int], replace: date | Iterable[date] | None = None
+        self,
+        rows: pa.Table,
+        sources: Mapping[str, int],
+        replace: date | Iterable[date] | None = None,
+        fits: Fitting | None = None,
     ) -> CommitReceipt:
         """Append rows computed from other tables, or put them in place of partition days, in one atomic commit.
 
         `sources` maps table uuid -> snapshot id that was read. With `replace`, a day or several, all rows must lie in
-        these, and repeating the call is harmless. A vector the table has is carried along. Raises `OutcomeUnknownError`
-        when an append without `replace` may have landed and the history that would tell is gone, `TableChangedError`,
+        these, and repeating the call is harmless. A vector the table has is carried along. `fits` is asked of each
+        head that the commit would build on; where it says no, nothing is written. Raises `OutcomeUnknownError` when an
+        append without `replace` may have landed and the history that would tell is gone, `TableChangedError`,
         `StoreUnavailableError`, `ValueError` for rows of another day.
         """
         days = frozenset({replace}) if isinstance(replace, date) else None if replace is None else frozenset(replace)
-        derived = Derived(self._session, self._writer, rows, sources, days, self._erased)
+        derived = Derived(self._session, self._writer, rows, sources, days, self._erased, fits)
         return _carrying(self._land(derived.plan, needs_history=days is None))
 
     def replace_files(

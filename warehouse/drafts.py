@@ -107,6 +107,8 @@ class Ingest:
 
 Erased = Callable[[Iterable[str]], set[str]]
 """Those of the tokens whose people were erased."""
+Fitting = Callable[[Table], bool]
+"""Whether a change may be made on the table as it is; the commit requires that it has not moved since."""
 TOKEN = "subject_token"
 
 
@@ -122,15 +124,20 @@ class Derived:
         sources: Mapping[str, int],
         replaced: frozenset[date] | None,
         erased: Erased | None = None,
+        fits: Fitting | None = None,
     ) -> None:
-        self._session, self._rows, self._erased = session, rows, erased
+        self._session, self._rows, self._erased, self._fits = session, rows, erased, fits
         self._days = None if replaced is None else frozenset(map(day_number, replaced))
         self._said = {SOURCES: json.dumps(dict(sources), sort_keys=True), WRITER: writer}
         self._staged: StagedFiles | None = None
         self._is_offered = False
 
     def plan(self, head: Head) -> Draft | None:
-        """The change as it is to be made on this head."""
+        """The change as it is to be made on this head; None where it does not fit it."""
+        if self._fits is not None and not self._fits(head.table):
+            if head.remembered:
+                raise StaleHead
+            return None
         if self._days is not None and not head.table.spec().fields:
             raise ValueError(f"table {self._session.name} has no days to replace: it is not partitioned")
         while self._left_out(head) or self._staged is None or not self._staged.fits(head.table):

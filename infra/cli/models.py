@@ -368,11 +368,11 @@ def _print_comparison(found: Comparison) -> None:
 
 
 def _rollback(registry: Registry, version: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
-    from warehouse.models.registry import line_of, reigns
+    from warehouse.models.registry import LEFT, line_of, reigns
 
     roles, now = registry.roles(), datetime.now(UTC)
     line, stack = line_of(roles, SEPSIS), reigns(roles, SEPSIS)
-    if line and "from" in line[-1][0].evidence and line[-1][0].in_force_at > now:
+    if line and LEFT in line[-1][0].evidence and line[-1][0].in_force_at > now:
         raise ModelsError(
             f"it was decided to go back to {line[-1][1] or BUILT_IN}, from {line[-1][0].in_force_at:%T} UTC"
         )
@@ -384,7 +384,7 @@ def _rollback(registry: Registry, version: str | None, reason: str, dry_run: boo
     before = stack[-2].version if len(stack) > 1 else None
     said = f"back from {champion}: {reason.strip()}"
     if not dry_run:
-        _decide(registry, before or champion, "champion" if before else "retired", said, {"from": champion})
+        _decide(registry, before or champion, "champion" if before else "retired", said, {LEFT: champion})
     _report(before or BUILT_IN, "champion", said, None, as_json, dry_run)
 
 

@@ -19,10 +19,12 @@ from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
 
 from warehouse.catalog import load_table
 from warehouse.commit import FencedTable
 from warehouse.contract import Contracts
+from warehouse.drafts import Fitting
 from warehouse.models.artefacts import Artefacts, sha256
 from warehouse.models.looks import Looks
 from warehouse.settings import Settings
@@ -32,6 +34,8 @@ MODELS, ROLES = "models", "model_roles"
 CHAMPION, SHADOW, CHALLENGER, REFUSED, RETIRED = "champion", "shadow", "challenger", "refused", "retired"
 AGAINST = "against"
 """In the evidence of a promotion: the version that the model was judged against, empty for the built-in one."""
+LEFT = "from"
+"""In the evidence of going back: the version that is left."""
 WITHDRAWN = "withdrawn"
 """The files are gone: the model had learned from somebody who was erased. Its place is taken by the `successor` that
 the decision's evidence names, if any."""
@@ -45,7 +49,7 @@ class RegistryError(ValueError):
 
 
 class ChampionChangedError(RegistryError):
-    """A model was judged against one that is not the champion any more."""
+    """A model was judged against one, or was to be left for another, that is not the champion any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def reigns(roles: Iterable[Role], name: str) -> list[Role]:
     rollback takes the last away, retirement takes all."""
     stack: list[Role] = []
     for role, version in line_of(roles, name):
-        goes_back = "from" in role.evidence
+        goes_back = LEFT in role.evidence
         while stack and (not version or (goes_back and stack[-1].version != version)):
             stack.pop()
         if version and (not stack or stack[-1].version != version):
@@ -145,6 +149,19 @@ def _heir(roles: Iterable[Role], name: str) -> str:
     return line[-1][1] if line else ""
 
 
+def _require_sound(role: Role, decided: Iterable[Role]) -> None:
+    """Raises as `Registry.decide` where a decision does not follow from those that were made."""
+    if role.role != WITHDRAWN and role.version in successors(decided):
+        raise RegistryError(f"{role.version} was withdrawn: it had learned from somebody who was erased")
+    heir = _heir(decided, role.name)
+    if role.role == CHAMPION and role.evidence.get(AGAINST, heir) != heir:
+        raise ChampionChangedError(f"{role.version} was judged against one that reigns no more; judge anew")
+    if role.role in (CHAMPION, RETIRED) and role.evidence.get(LEFT, heir) != heir:
+        raise ChampionChangedError(
+            f"{role.evidence[LEFT]} was to be left and reigns no more; `wardstream models list` shows who does"
+        )
+
+
 def _order(role: Role) -> tuple[datetime, datetime, str]:
     return role.in_force_at, role.decided_at, role.act
 
@@ -153,8 +170,8 @@ _JSON = ("artefacts", "snapshots", "parameters", "metrics", "evidence")
 
 
 class Registry:
-    """The register of one lake, its files, and what its models' stays looked like. One process at a time
-    decides; anybody reads."""
+    """The register of one lake, its files, and what its models' stays looked like. Anybody reads, and anybody decides:
+    of several at a time each one's decision follows from those that stand before it."""
 
     def __init__(self, settings: Settings, contracts: Contracts, catalog: Catalog, writer: str) -> None:
         self._catalog, self._namespace, self._contracts = catalog, settings.namespace, contracts
@@ -209,21 +226,26 @@ class Registry:
     def decide(self, role: Role, now: datetime) -> Role:
         """Write a decision, unless one of this name is there; which it is. Raises `RegistryError` for one of a model
         that is not registered, without a reason, or that would hold too early for every stream to know of it;
-        `ChampionChangedError` for a champion that was judged against another than the one whose place it takes."""
+        `ChampionChangedError` for a champion that was judged against another than the one whose place it takes, and
+        for going back from one that does not reign."""
         if len(role.reason.strip()) < LEAST_REASON:
             raise RegistryError(f"a decision needs a reason of {LEAST_REASON} letters or more; it names no patient")
         self.model(role.version)
-        decided = self.roles()
-        if role.role != WITHDRAWN and role.version in successors(decided):
-            raise RegistryError(f"{role.version} was withdrawn: it had learned from somebody who was erased")
         if role.role in (CHAMPION, RETIRED) and role.in_force_at < now + LEAD:
             ahead = int(LEAD.total_seconds())
             raise RegistryError(f"it must hold from {ahead} s ahead at least, so that every stream knows of it by then")
-        if role.role == CHAMPION and AGAINST in role.evidence and role.evidence[AGAINST] != _heir(decided, role.name):
-            raise ChampionChangedError(f"{role.version} was judged against one that reigns no more; judge anew")
-        if all(each.act != role.act for each in decided):
-            self._append(ROLES, _closed(asdict(role)))
+        while not self._decided(role):
+            continue  # somebody else decided meanwhile: what was found sound may be so no more
         return role
+
+    def _decided(self, role: Role) -> bool:
+        """Whether a decision is among the others now: it is written behind those only by which it was found sound.
+        Raises as `decide`."""
+        decided, seen = self.roles(), self._seen[ROLES][0]
+        if any(each.act == role.act for each in decided):
+            return True
+        _require_sound(role, decided)
+        return self._append(ROLES, _closed(asdict(role)), fits=lambda table: _state(table) == seen)
 
     def give(
         self, name: str, version: str, role: str, reason: str, evidence: Mapping[str, Any], by: str, now: datetime
@@ -249,16 +271,23 @@ class Registry:
 
     def _rows(self, table: str) -> list[dict[str, Any]]:
         loaded = load_table(self._catalog, self._namespace, table)
-        snapshot = loaded.current_snapshot()
-        number = snapshot.snapshot_id if snapshot else None
+        number = _state(loaded)
         if table not in self._seen or self._seen[table][0] != number:
-            self._seen[table] = (number, loaded.scan().to_arrow().to_pylist() if snapshot else [])
+            self._seen[table] = (number, loaded.scan().to_arrow().to_pylist() if number is not None else [])
         return self._seen[table][1]
 
-    def _append(self, table: str, row: Mapping[str, Any]) -> None:
+    def _append(self, table: str, row: Mapping[str, Any], fits: Fitting | None = None) -> bool:
+        """Whether the row was written: it is not where it does not fit the table any more."""
         fenced = FencedTable(self._catalog, (self._namespace, table), writer=self._writer)
         schema = arrow_schema(self._contracts.table(table))
-        fenced.append_derived(pa.Table.from_pylist([dict(row)], schema=schema), {})
+        rows = pa.Table.from_pylist([dict(row)], schema=schema)
+        return fenced.append_derived(rows, {}, fits=fits).snapshot_id is not None
+
+
+def _state(table: Table) -> int | None:
+    """The snapshot a table is at; None for one that nothing was written to."""
+    snapshot = table.current_snapshot()
+    return snapshot.snapshot_id if snapshot else None
 
 
 def _opened(row: Mapping[str, Any]) -> dict[str, Any]:

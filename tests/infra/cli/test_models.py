@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -158,6 +159,25 @@ def test_going_back_twice_does_not_bring_the_bad_model_back(
     assert '"version": "built-in"' in capsys.readouterr().out
     assert models.rollback(settings, "it alerts on everybody") == 1
     assert "decided to go back to built-in" in capsys.readouterr().err
+
+
+def test_going_back_leaves_the_champion_that_was_seen_and_no_other(
+    settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registered(settings, folder, capsys)
+    assert models.promote(settings, version, "it is a test", on=None, override=True) == 0
+    registry = Registry(settings, load_contracts(), open_catalog(settings), "test")
+    registry.register(*model("bb22"))
+    decide = models._decide
+
+    def somebody_was_first(*given: Any) -> None:
+        registry.give("sepsis", "bb22", "champion", "it is better", {}, "t", datetime.now(UTC))
+        decide(*given)
+
+    monkeypatch.setattr(models, "_decide", somebody_was_first)
+    assert models.rollback(settings, "it alerts on everybody") == 1
+    assert f"{version} was to be left and reigns no more" in capsys.readouterr().err
+    assert registry.heir("sepsis") == "bb22"
 
 
 def test_a_recalibration_without_outcomes_is_refused_and_says_how_many_there_are(

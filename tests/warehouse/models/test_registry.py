@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
@@ -9,6 +10,9 @@ from itertools import permutations
 import pytest
 
 from tests.warehouse.models.conftest import NOON, model, role
+from tests.warehouse.test_commit import Answers, once
+from warehouse.catalog import open_catalog
+from warehouse.contract import load_contracts
 from warehouse.identity import SealError
 from warehouse.models.artefacts import ArtefactError, sha256
 from warehouse.models.people import models_that_knew, open_people, seal_people
@@ -16,6 +20,7 @@ from warehouse.models.registry import (
     AGAINST,
     CHAMPION,
     LEAD,
+    LEFT,
     REFUSED,
     RELOAD,
     RETIRED,
@@ -117,6 +122,60 @@ def test_who_was_judged_against_a_champion_of_before_takes_nobodys_place(registr
     assert registry.heir("sepsis") == "bb22"
     refused = replace(role("3", "cc33", REFUSED, NOON + 3 * LEAD), evidence={AGAINST: "aa11"})
     assert registry.decide(refused, NOON) == refused
+
+
+def between_check_and_commit(settings: Settings, act: Callable[[], object]) -> Registry:
+    """A register that another process acts on just before its first commit is asked for."""
+    catalog = open_catalog(settings)
+    Answers(catalog, before=once(lambda: act() and None))
+    return Registry(settings, load_contracts(), catalog, "another machine")
+
+
+def test_of_two_that_were_judged_against_one_champion_at_a_time_one_takes_its_place(
+    registry: Registry, folder_lake: Settings
+) -> None:
+    for version in ("aa11", "bb22"):
+        registry.register(*model(version, version.encode()))
+    mine, theirs = (
+        replace(role(act, version, CHAMPION, NOON + LEAD), evidence={AGAINST: ""})
+        for act, version in (("1", "aa11"), ("2", "bb22"))
+    )
+    late = between_check_and_commit(folder_lake, lambda: registry.decide(theirs, NOON))
+    with pytest.raises(ChampionChangedError, match="aa11 was judged against"):
+        late.decide(mine, NOON)
+    assert registry.roles() == [theirs]
+
+
+def test_a_decision_that_another_one_does_not_concern_is_written_beside_it(
+    registry: Registry, folder_lake: Settings
+) -> None:
+    for version in ("aa11", "bb22"):
+        registry.register(*model(version, version.encode()))
+    shadow = role("1", "bb22", SHADOW, NOON)
+    mine = replace(role("2", "aa11", CHAMPION, NOON + LEAD), evidence={AGAINST: ""})
+    late = between_check_and_commit(folder_lake, lambda: registry.decide(shadow, NOON))
+    assert late.decide(mine, NOON) == mine
+    assert registry.roles() == [shadow, mine]
+    assert registry.decide(mine, NOON) == mine, "offered again it is found, though it is the champion by now"
+    assert len(registry.roles()) == 2
+
+
+@pytest.mark.parametrize("kind", [CHAMPION, RETIRED])
+def test_going_back_from_a_champion_that_reigns_no_more_is_refused(
+    kind: str, registry: Registry, folder_lake: Settings
+) -> None:
+    for version in ("aa11", "bb22", "cc33"):
+        registry.register(*model(version, version.encode()))
+    registry.decide(role("1", "aa11", CHAMPION, NOON + LEAD), NOON)
+    registry.decide(role("2", "bb22", CHAMPION, NOON + 2 * LEAD), NOON)
+    better = role("3", "cc33", CHAMPION, NOON + 3 * LEAD)
+    late = between_check_and_commit(folder_lake, lambda: registry.decide(better, NOON))
+    back = replace(role("4", "aa11", kind, NOON + 4 * LEAD), evidence={LEFT: "bb22"})
+    with pytest.raises(ChampionChangedError, match="bb22 was to be left and reigns no more"):
+        late.decide(back, NOON)
+    assert registry.heir("sepsis") == "cc33"
+    back = replace(back, evidence={LEFT: "cc33"})
+    assert registry.decide(back, NOON) == back
 
 
 def test_a_list_of_people_is_put_with_the_row_that_names_it_or_not_at_all(registry: Registry) -> None:
