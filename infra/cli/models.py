@@ -224,8 +224,9 @@ def _promote(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from warehouse.models.registry import AGAINST
+    from warehouse.models.registry import AGAINST, CHAMPION, REFUSED
 
+    _require_reason(reason)
     model, champion = registry.model(version), registry.heir(SEPSIS)
     if champion == model.version:
         raise ModelsError(f"{model.version} is the champion already")
@@ -237,11 +238,11 @@ def _promote(
     if passed:  # who overrides the gate compares with nobody
         evidence[AGAINST] = champion
     said = f"{reason.strip()} · {decision.reason if decision else 'the gate was not asked'}"
-    crowned = passed or override
-    _report(model.version, "champion" if crowned else "refused", said, decision, as_json, dry_run)
+    role = CHAMPION if passed or override else REFUSED
     if not dry_run:
-        _decide(registry, model.version, "champion" if crowned else "refused", said, evidence)
-    if not crowned:
+        _decide(registry, model.version, role, said, evidence)
+    _report(model.version, role, said, decision, as_json, dry_run)
+    if role == REFUSED:
         raise ModelsError(f"not promoted; {decision.reason if decision else ''}")
 
 
@@ -303,10 +304,9 @@ def _recalibrate(settings: Settings, catalog: Any, reason: str, dry_run: bool, a
     from pipelines.clinical.sepsis.promotion import TooFewOutcomesError
     from pipelines.retraining import Retraining
     from warehouse.contract import load_contracts
-    from warehouse.models.registry import CHAMPION, LEAST_REASON, REFUSED
+    from warehouse.models.registry import CHAMPION, REFUSED
 
-    if len(reason.strip()) < LEAST_REASON:
-        raise ModelsError(f"a decision needs a reason of {LEAST_REASON} letters or more; it names no patient")
+    _require_reason(reason)
     work = Retraining(settings, load_contracts(own=settings.contracts), catalog, f"models@{caller()}")
     try:
         done = work.recalibrate(reason.strip(), datetime.now(UTC), dry_run=dry_run)
@@ -370,6 +370,7 @@ def _print_comparison(found: Comparison) -> None:
 def _rollback(registry: Registry, version: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
     from warehouse.models.registry import LEFT, line_of, reigns
 
+    _require_reason(reason)
     roles, now = registry.roles(), datetime.now(UTC)
     line, stack = line_of(roles, SEPSIS), reigns(roles, SEPSIS)
     if line and LEFT in line[-1][0].evidence and line[-1][0].in_force_at > now:
@@ -386,6 +387,14 @@ def _rollback(registry: Registry, version: str | None, reason: str, dry_run: boo
     if not dry_run:
         _decide(registry, before or champion, "champion" if before else "retired", said, {LEFT: champion})
     _report(before or BUILT_IN, "champion", said, None, as_json, dry_run)
+
+
+def _require_reason(reason: str) -> None:
+    """Raises `ModelsError`. Asked of what a person said: the register counts what this adds to it as well."""
+    from warehouse.models.registry import LEAST_REASON
+
+    if len(reason.strip()) < LEAST_REASON:
+        raise ModelsError(f"a decision needs a reason of {LEAST_REASON} letters or more; it names no patient")
 
 
 def _decide(registry: Registry, version: str, role: str, reason: str, evidence: dict[str, Any]) -> None:

@@ -90,7 +90,9 @@ def test_a_model_judged_against_a_champion_that_changed_meanwhile_is_not_promote
 
     monkeypatch.setattr(models, "_judged", judging)
     assert models.promote(settings, version, "it is a test", on=folder) == 1
-    assert "judge anew" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "judge anew" in err
+    assert out == "", "nothing is reported that was not decided"
     assert registry.heir("sepsis") == "bb22"
     others.clear()
     assert models.promote(settings, version, "it is a test", on=folder) == 0
@@ -190,6 +192,21 @@ def test_a_recalibration_without_outcomes_is_refused_and_says_how_many_there_are
     assert "0 stays" in capsys.readouterr().err
     assert models.recalibrate(settings, "so") == 1
     assert "reason" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reason", ["", "  so       "])
+def test_no_fixed_text_makes_a_reason_of_none(
+    reason: str, settings: Settings, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = registered(settings, folder, capsys)
+    assert models.promote(settings, version, reason, on=None, override=True) == 1
+    assert "needs a reason" in capsys.readouterr().err
+    assert models.promote(settings, version, "it is a test", on=None, override=True) == 0
+    assert models.rollback(settings, reason) == 1
+    assert models.rollback(settings, reason, dry_run=True) == 1
+    assert "needs a reason" in capsys.readouterr().err
+    registry = Registry(settings, load_contracts(), open_catalog(settings), "test")
+    assert [each.role for each in registry.roles()] == ["champion"]
 
 
 def test_an_unknown_model_and_a_thin_reason_are_refused(
