@@ -25,7 +25,7 @@ from pipelines.clinical.sepsis.drift_profile import profile_of
 from pipelines.clinical.sepsis.evaluate import subgroups
 from pipelines.clinical.sepsis.gate import Decision
 from pipelines.clinical.sepsis.intensive_care import IntensiveCare
-from pipelines.clinical.sepsis.lake_set import CODES, held_out, learning_set, part
+from pipelines.clinical.sepsis.lake_set import CODES, NoStayError, held_out, learning_set, part
 from pipelines.clinical.sepsis.learn import learn
 from pipelines.clinical.sepsis.learning_set import LearningSet
 from pipelines.clinical.sepsis.model_files import ModelFiles
@@ -152,7 +152,8 @@ class Retraining:
         unseen = None if given is None else np.array([token not in knew for token in given.patients.tolist()])
         if given is None or unseen is None or not unseen.any():
             raise TooFewOutcomesError(
-                f"0 stays that the model did not learn from have an outcome; a calibration rests on {LEAST_OUTCOMES}"
+                "0 stays that the model did not learn from have an outcome, and a measurement before it; "
+                f"a calibration rests on {LEAST_OUTCOMES}"
             )
         judged = part(given, np.flatnonzero(unseen))
         aside = held_out(judged.patients.tolist())
@@ -320,9 +321,13 @@ def _again_after(overtaken: type[Exception], act: Callable[[], T]) -> T:
 
 
 def _stays_of(rows: TrainingRows, settings: Settings) -> LearningSet | None:
-    """The stays with an outcome; None where there is none."""
-    wards = IntensiveCare(settings.intensive_care)
-    return learning_set(_by_table(rows), rows.outcomes, wards) if len(rows.outcomes) else None
+    """The stays with an outcome and a measurement before it; None where there is none."""
+    if not len(rows.outcomes):
+        return None
+    try:
+        return learning_set(_by_table(rows), rows.outcomes, IntensiveCare(settings.intensive_care))
+    except NoStayError:
+        return None
 
 
 def _sets(rows: TrainingRows, settings: Settings) -> tuple[LearningSet, LearningSet, LearningSet]:
@@ -330,7 +335,7 @@ def _sets(rows: TrainingRows, settings: Settings) -> tuple[LearningSet, Learning
     given = _stays_of(rows, settings)
     if given is None or given.panel.stays < LEAST_STAYS:
         there = given.panel.stays if given else 0
-        raise TooFewStaysError(f"{there} stays have an outcome and a measurement, {LEAST_STAYS} are needed")
+        raise TooFewStaysError(f"{there} stays have an outcome and a measurement before it, {LEAST_STAYS} are needed")
     aside = held_out(given.patients.tolist())
     return given, part(given, np.flatnonzero(~aside)), part(given, np.flatnonzero(aside))
 

@@ -10,7 +10,7 @@ is recorded as a decision too.
 It holds from half a minute ahead, and no stream is started again for it. So is a recalibration, on the outcomes that
 came by `alert.feedback`.
 
-Exit codes: 0 done, 1 refused, 2 the catalog or the store does not answer, 130 Ctrl-C.
+Exit codes: 0 done, 1 refused, 2 the catalog, the store or the vault does not answer, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -115,9 +115,14 @@ def _on_lake(settings: Settings, act: Callable[[Any], None]) -> int:
     from pipelines.clinical.sepsis.model_files import ModelFilesError
     from warehouse.analytics import LakeUnavailable
     from warehouse.catalog import TableMismatchError
+    from warehouse.commit import OutcomeUnknownError, TableChangedError
+    from warehouse.erasure.models import ErasedMeanwhileError
+    from warehouse.identity import SealError
     from warehouse.models.artefacts import ArtefactError
+    from warehouse.models.kept_snapshots import OvertakenError, SnapshotGoneError
     from warehouse.models.registry import RegistryError
     from warehouse.opened_lake import LakeUnreachableError, opened_lake
+    from warehouse.vault import VaultError, VaultUnavailableError
 
     if reason := unreachable(settings):
         return _tell(reason, UNAVAILABLE)
@@ -126,7 +131,13 @@ def _on_lake(settings: Settings, act: Callable[[Any], None]) -> int:
             act(catalog)
     except (ModelsError, RegistryError, ArtefactError, ModelFilesError, LearningSetError, TableMismatchError) as error:
         return _tell(str(error), REFUSED)
-    except (LakeUnreachableError, LakeUnavailable) as error:
+    except (ErasedMeanwhileError, SnapshotGoneError, OvertakenError) as error:
+        return _tell(str(error), REFUSED)
+    except (OutcomeUnknownError, TableChangedError, VaultError) as error:
+        return _tell(str(error), REFUSED)
+    except SealError as error:
+        return _tell(f"the list of whom a model learned from does not open with this home's vault: {error}", REFUSED)
+    except (LakeUnreachableError, LakeUnavailable, VaultUnavailableError) as error:
         return _tell(str(error), UNAVAILABLE)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -342,7 +353,10 @@ def _compare(settings: Settings, registry: Registry, version: str | None, as_jso
     with Analytics(settings) as analytics:
         found = compare(analytics, registry.model(version).version)
     page = page_path(settings.home, found.version)
-    write_page(page, comparison_page(found))
+    try:
+        write_page(page, comparison_page(found))
+    except OSError as error:  # else it would be taken for the store's
+        raise ModelsError(f"{page} cannot be written ({type(error).__name__})") from None
     if as_json:
         print(json.dumps(answers.json_value(found.as_json() | {"page": str(page)})))
         return

@@ -147,6 +147,18 @@ def test_a_recalibration_refuses_below_500_outcomes_and_says_how_many_there_are(
     assert work(lake).registry.models() == {}
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_outcomes_without_a_measurement_before_them_are_told_as_too_few(measured: bool, lake: Settings) -> None:
+    """Nobody was measured, or each only when their sepsis had begun."""
+    put(lake, "alert_feedback", [each for each in outcomes() if each["outcome"] == "sepsis"])
+    if measured:
+        put(lake, "vitals", [each for each in readings() if each["event_time"] > BEGUN + timedelta(hours=9)])
+    with pytest.raises(TooFewOutcomesError, match="0 stays"):
+        work(lake).recalibrate("a test of it", NOW)
+    with pytest.raises(TooFewStaysError, match="0 stays"):
+        work(lake).run("a test", NOW, progress=lambda line: None)
+
+
 def test_a_recalibration_is_another_version_through_the_same_gate(
     lake: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,9 +35,13 @@ class SnapshotGoneError(RuntimeError):
     """A snapshot that was read is not in its table any more."""
 
 
+class OvertakenError(RuntimeError):
+    """Others wrote to a table each time that one of its tags was to be changed. Nothing of it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeptSnapshots:
-    """Of one lake's tables. Where it changes one, it raises what the catalog does once `TRIES` writers went ahead."""
+    """Of one lake's tables. Where it changes one, it raises `OvertakenError` once `TRIES` writers went ahead."""
 
     catalog: Catalog
     namespace: str
@@ -92,7 +96,7 @@ class KeptSnapshots:
                 return change_now.commit()
             except CommitFailedException:
                 if not left:
-                    raise
+                    raise OvertakenError(f"others wrote to {name} first {TRIES} times; run it again") from None
 
 
 def is_training(tag: str) -> bool:

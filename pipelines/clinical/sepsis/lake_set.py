@@ -29,11 +29,15 @@ other."""
 READINGS, WEARABLES, RESULTS, ADMISSIONS = "vitals", "wearables", "labs", "adt_events"
 
 
+class NoStayError(ValueError):
+    """There is no stay to learn from or to judge by. Says what is missing; names no patient."""
+
+
 def panel_of_rows(
     rows: Mapping[str, pa.Table], wards: IntensiveCare | None = None
 ) -> tuple[Panel, list[str], NDArray[np.int64]]:
     """The hours of all patients in rows of `READINGS`, `WEARABLES`, `RESULTS` and `ADMISSIONS`; the pseudonym of each
-    stay, and of each row the hour since 1970 UTC. Raises `ValueError` where there is no hour at all."""
+    stay, and of each row the hour since 1970 UTC. Raises `NoStayError` where there is no hour at all."""
     history = HourlyHistory(LONGEST_STAY_H, 1, wards=wards)
     history.take_admissions(rows[ADMISSIONS])
     for name in (READINGS, WEARABLES):
@@ -44,7 +48,7 @@ def panel_of_rows(
     slots = np.arange(len(history.patients.tokens))
     slots = slots[history.newest[slots] > 0]
     if not len(slots):
-        raise ValueError("no measurement of any patient with an outcome")
+        raise NoStayError("no measurement of any patient with an outcome")
     hours = history.panel(slots, history.newest[slots].astype(np.int64))
     tokens = [history.patients.tokens[slot] for slot in hours.slot[hours.panel.starts[:-1]].tolist()]
     return hours.panel, tokens, hours.at_hour
@@ -55,14 +59,14 @@ def learning_set(rows: Mapping[str, pa.Table], outcomes: pa.Table, wards: Intens
 
     Labels say when the onset was by their first hour. So a stay whose onset lies before its seventh hour is left out
     (septic on the ward before intensive care, or longer than hours are kept): it would be taught, and judged, as one
-    whose sepsis begins six hours later. Raises `ValueError` where no stay is left.
+    whose sepsis begins six hours later. Raises `NoStayError` where none is left.
     """
     panel, tokens, at_hour = panel_of_rows(rows, wards)
     onset = dict(zip(outcomes["subject_token"].to_pylist(), onset_hours(outcomes).tolist(), strict=True))
     onset_hour = np.array([onset[token] for token in tokens], dtype=np.int64)
     stays = np.flatnonzero(onset_hour - at_hour[panel.starts[:-1]] >= LABEL_AHEAD_H)
     if not len(stays):
-        raise ValueError("no measurement of any patient before their sepsis")
+        raise NoStayError("no measurement of any patient before their sepsis")
     labels = at_hour >= np.repeat(onset_hour - LABEL_AHEAD_H, np.diff(panel.starts))
     early = panel.stays - len(stays)
     return replace(part(LearningSet(panel, labels, np.array(tokens), ""), stays), early_onsets=early)

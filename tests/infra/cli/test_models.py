@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from infra.cli import models
+from pipelines import shadow_comparison
 from pipelines.clinical.sepsis import model_files
 from pipelines.clinical.sepsis.gate import Decision
 from pipelines.clinical.sepsis.learn import learn
 from pipelines.clinical.sepsis.learning_set import LABEL, LearningSet, read_parquet, sample_of
 from pipelines.clinical.sepsis.panel import MEDICAL, SURGICAL
 from pipelines.clinical.sepsis.variables import VARIABLES
+from pipelines.retraining import Retraining
 from tests.pipelines.clinical.sepsis.stays import SMALL, with_outcome
 from tests.warehouse.conftest import lake_settings
 from tests.warehouse.models.conftest import model, with_tables
 from warehouse.catalog import create_table, open_catalog, table_lock
+from warehouse.commit import OutcomeUnknownError, TableChangedError
 from warehouse.contract import load_contracts
+from warehouse.erasure.models import ErasedMeanwhileError
+from warehouse.identity import SealError
+from warehouse.models.kept_snapshots import OvertakenError, SnapshotGoneError
 from warehouse.models.registry import Registry
 from warehouse.settings import Settings
+from warehouse.vault import VaultError, VaultUnavailableError
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +200,46 @@ def test_a_recalibration_without_outcomes_is_refused_and_says_how_many_there_are
     assert "0 stays" in capsys.readouterr().err
     assert models.recalibrate(settings, "so") == 1
     assert "reason" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "told"),
+    [
+        (ErasedMeanwhileError("somebody was erased meanwhile; run this again"), 1, "run this again"),
+        (SnapshotGoneError("vitals has no snapshot 7 any more"), 1, "no snapshot 7"),
+        (OutcomeUnknownError("an append may have landed"), 1, "may have landed"),
+        (TableChangedError("table x is not in the catalog"), 1, "not in the catalog"),
+        (OvertakenError("others wrote to vitals first"), 1, "others wrote"),
+        (SealError("sealed bytes do not open"), 1, "whom a model learned from"),
+        (VaultError("the vault's key is missing"), 1, "key is missing"),
+        (VaultUnavailableError("the vault is locked"), 2, "vault is locked"),
+        (OSError("no route"), 2, "does not answer"),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else None,
+)
+def test_what_ends_a_recalibration_is_told_in_a_sentence(
+    trouble: Exception, code: int, told: str,
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def ends(*given: object, **named: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(Retraining, "recalibrate", ends)
+    assert models.recalibrate(settings, "it is a test") == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_not_blamed_on_the_store(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(settings, load_contracts(), open_catalog(settings), "test")
+    registry.register(*model("bb22"))
+    (settings.home / "shadow").mkdir(parents=True)
+    monkeypatch.setattr(shadow_comparison, "compare", lambda analytics, version: SimpleNamespace(version=version))
+    monkeypatch.setattr(shadow_comparison, "comparison_page", lambda found: "a page")
+    monkeypatch.setattr(shadow_comparison, "page_path", lambda home, version: home / "shadow")
+    assert models.compare(settings, "bb22") == 1
+    assert "cannot be written (IsADirectoryError)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reason", ["", "  so       "])

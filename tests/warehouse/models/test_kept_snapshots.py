@@ -11,7 +11,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from tests.warehouse.models.conftest import model
 from warehouse.catalog import load_table, open_catalog
-from warehouse.models.kept_snapshots import STALE, TRIES, KeptSnapshots, SnapshotGoneError, is_training
+from warehouse.models.kept_snapshots import STALE, TRIES, KeptSnapshots, OvertakenError, SnapshotGoneError, is_training
 from warehouse.models.registry import Registry
 from warehouse.settings import Settings
 
@@ -93,7 +93,7 @@ def test_a_writer_that_goes_ahead_is_given_way_to_but_not_for_ever(
 
     monkeypatch.setattr(ManageSnapshots, "commit", overtaken)
     if times == TRIES:
-        with pytest.raises(CommitFailedException):
+        with pytest.raises(OvertakenError, match="run it again"):
             kept.keep({TABLE: first}, NOW)
     else:
         tag = kept.keep({TABLE: first}, NOW)
