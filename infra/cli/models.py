@@ -4,9 +4,10 @@ are, and which scores.
 Holds: the commands and what is printed.
 Does not hold: the register (`warehouse/models/`), the gate (`pipelines/clinical/sepsis/gate.py`).
 
-A promotion asks the gate on stays that neither model learned from (`--on`), which is asked of the sealed lists of
-patients and of the samples of stays that models keep (the built-in one keeps a digest of all its stays only); a refusal
-is recorded as a decision too.
+A promotion asks the gate on stays that neither model learned from (`--on`). That is asked of the sealed lists of people
+that models of the lake have, by pseudonyms and by patient numbers, and of the digest and the sample of stays that other
+models keep, as the built-in one does; what cannot be asked is said with the reason. A refusal is recorded as a decision
+too.
 It holds from half a minute ahead, and no stream is started again for it. So is a recalibration, on the outcomes that
 came by `alert.feedback`.
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -274,9 +275,10 @@ def _judged(settings: Settings, registry: Registry, model: Model, champion: str,
     ]
     for each in both:
         _require_unseen(each, stays)
-    _require_strangers(settings, registry, {each.version for each in both}, stays)
+    unchecked = _require_strangers(settings, registry, {each.version for each in both}, stays)
     old, new = (outcome_of(each, stays.panel, stays.labels) for each in both)
-    return gate.decide(old, new, subgroups(stays.panel), SEED)
+    decision = gate.decide(old, new, subgroups(stays.panel), SEED)
+    return replace(decision, reason=f"{decision.reason}; {unchecked}") if unchecked else decision
 
 
 def _require_unseen(model: ModelFiles, stays: LearningSet) -> None:
@@ -294,21 +296,39 @@ def _require_unseen(model: ModelFiles, stays: LearningSet) -> None:
         )
 
 
-def _require_strangers(settings: Settings, registry: Registry, versions: set[str], stays: LearningSet) -> None:
-    """Raises `ModelsError` where the file's patients are pseudonyms of people that a model of the lake learned from."""
-    from warehouse.models.people import models_that_knew
+def _require_strangers(settings: Settings, registry: Registry, versions: set[str], stays: LearningSet) -> str:
+    """Raises `ModelsError` where the file has patients, by number or pseudonym, that a model of the lake learned from.
+    What could not be asked, in words: whom ids of another kind name."""
+    from warehouse.contract import load_contracts
+    from warehouse.erasure.ledger import Ledger
+    from warehouse.models.people import models_that_knew, named_by
     from warehouse.vault import LEARNERS_KEY, open_vault
 
-    if not any(each.learnt_from for each in registry.models().values() if each.version in versions):
-        return
+    asked = sorted(each.version for each in registry.models().values() if each.learnt_from and each.version in versions)
+    if not asked:
+        return ""
+    topics = [topic for topic in load_contracts(own=settings.contracts).topics() if topic.key_system]
     vault = open_vault(settings.vault_uri, time.monotonic)
     try:
-        knew = models_that_knew(registry, vault.house_key(LEARNERS_KEY), stays.patients.tolist())
+        named = named_by(stays.patients.tolist(), topics, vault.token_key(), Ledger(vault, time.monotonic))
+        knew = models_that_knew(registry, vault.house_key(LEARNERS_KEY), set().union(*named.values(), named))
     finally:
         vault.close()
-    for each in knew:
-        if each.version in versions:
-            raise ModelsError(f"{each.version} learned from patients of this file; name others")
+    for version in asked:
+        people = knew.get(version, set())
+        if known := sum(not people.isdisjoint({each, *tokens}) for each, tokens in named.items()):
+            raise ModelsError(
+                f"{version} learned from {known} of the {len(named)} patients of this file; name a file without them"
+            )
+    unknown = sum(not tokens for tokens in named.values())
+    return _not_asked(asked, unknown, len(named)) if unknown else ""
+
+
+def _not_asked(versions: list[str], unknown: int, patients: int) -> str:
+    return (
+        f"whether {' or '.join(versions)} learned from {unknown} of the {patients} patients could not be checked, "
+        "their ids being neither patient numbers nor pseudonyms of this lake"
+    )
 
 
 def _recalibrate(settings: Settings, catalog: Any, reason: str, dry_run: bool, as_json: bool) -> None:

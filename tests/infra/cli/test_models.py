@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from pipelines.clinical.sepsis.learn import learn
 from pipelines.clinical.sepsis.learning_set import LABEL, LearningSet, read_parquet, sample_of
 from pipelines.clinical.sepsis.panel import MEDICAL, SURGICAL
 from pipelines.clinical.sepsis.variables import VARIABLES
+from pipelines.model_source import files_in, row_of
 from pipelines.retraining import Retraining
 from tests.pipelines.clinical.sepsis.stays import SMALL, with_outcome
 from tests.warehouse.conftest import lake_settings
@@ -29,12 +31,17 @@ from tests.warehouse.models.conftest import model, with_tables
 from warehouse.catalog import create_table, open_catalog, table_lock
 from warehouse.commit import OutcomeUnknownError, TableChangedError
 from warehouse.contract import load_contracts
+from warehouse.erasure.ledger import Ledger, mark_of
 from warehouse.erasure.models import ErasedMeanwhileError
-from warehouse.identity import SealError
+from warehouse.identity import SealError, subject_token
+from warehouse.models.artefacts import sha256
 from warehouse.models.kept_snapshots import OvertakenError, SnapshotGoneError
+from warehouse.models.people import named_by, seal_people
 from warehouse.models.registry import Registry
 from warehouse.settings import Settings
-from warehouse.vault import VaultError, VaultUnavailableError
+from warehouse.vault import LEARNERS_KEY, LEDGER_KEY, VaultError, VaultUnavailableError, open_vault
+
+PATIENT_ID = "urn:wardstream:patient-id"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +134,80 @@ def test_a_file_with_stays_that_a_model_learned_from_judges_nothing(
     assert f"learned from stays of this file: from {again} of" in capsys.readouterr().err
     assert models.promote(settings, version, "it is a test", on=others) == 1
     assert "septic stays with an outcome" in capsys.readouterr().err, "strangers are judged, here by too few"
+
+
+def learnt_in_the_lake(settings: Settings, folder: Path, numbers: range) -> str:
+    """The folder's model, as one that learned from the patients of these numbers under their pseudonyms of the lake."""
+    made, files = model_files.read(folder), files_in(folder)
+    vault = open_vault(settings.vault_uri, time.monotonic)
+    people = [subject_token(vault.token_key(), PATIENT_ID, f"P{n:06d}") for n in numbers]
+    sealed = seal_people(vault.house_key(LEARNERS_KEY), made.version, people)
+    vault.close()
+    row = row_of(made, files, snapshots={}, learnt_from=sha256(sealed), at=datetime.now(UTC), who="test")
+    Registry(settings, load_contracts(), open_catalog(settings), "test").register(row, files, sealed)
+    return made.version
+
+
+def in_pseudonyms(settings: Settings, file: Path) -> None:
+    """The same file, as an export of the lake has it."""
+    rows, vault = pq.read_table(file), open_vault(settings.vault_uri, time.monotonic)
+    tokens = [subject_token(vault.token_key(), PATIENT_ID, each) for each in rows["patient_id"].to_pylist()]
+    vault.close()
+    pq.write_table(rows.set_column(0, "patient_id", pa.array(tokens)), file)
+
+
+@pytest.mark.parametrize("as_exported", [False, True], ids=["numbers", "pseudonyms"])
+def test_a_model_of_the_lake_is_not_judged_on_patients_it_knew_whatever_they_are_called(
+    as_exported: bool, settings: Settings, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = learnt_in_the_lake(settings, folder, range(15, 40))
+    known, others = tmp_path / "known.parquet", tmp_path / "others.parquet"
+    as_parquet(known, with_outcome(20, seed=6, longest=30), "P0")
+    as_parquet(others, with_outcome(20, seed=6, longest=30), "P9")
+    if as_exported:
+        in_pseudonyms(settings, known)
+        in_pseudonyms(settings, others)
+    assert models.promote(settings, version, "it is a test", on=known) == 1
+    assert f"{version} learned from 5 of the 20 patients of this file" in capsys.readouterr().err
+    assert models.promote(settings, version, "it is a test", on=others) == 1
+    told = capsys.readouterr().err
+    assert "septic stays with an outcome" in told, "strangers are judged, here by too few"
+    assert "could not be checked" not in told
+
+
+def test_what_could_not_be_asked_of_a_model_is_said_and_kept_with_the_reason(
+    settings: Settings, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = learnt_in_the_lake(settings, folder, range(15, 40))
+    public, mixed = tmp_path / "public.parquet", tmp_path / "mixed.parquet"
+    as_parquet(public, with_outcome(20, seed=6, longest=30), "p")
+    as_parquet(mixed, with_outcome(10, seed=7, longest=30), "P9")
+    pq.write_table(pa.concat_tables([pq.read_table(public), pq.read_table(mixed)]), mixed)
+    assert models.promote(settings, version, "it is a test", on=public, as_json=True) == 1
+    told = f"whether {version} learned from 20 of the 20 patients could not be checked"
+    assert told in str(said(capsys)["reason"])
+    assert models.promote(settings, version, "it is a test", on=mixed) == 1
+    assert "from 20 of the 30 patients could not be checked" in capsys.readouterr().err
+    assert models.show(settings, version, as_json=True) == 0
+    first, _ = said(capsys)["decisions"]  # type: ignore[misc]
+    assert told in first["reason"]
+
+
+def test_somebody_who_was_erased_and_came_back_is_known_by_either_pseudonym(settings: Settings) -> None:
+    vault = open_vault(settings.vault_uri, time.monotonic)
+    first, again = (subject_token(vault.token_key(), PATIENT_ID, "P000001", e) for e in (0, 1))
+    mark = mark_of(vault.house_key(LEDGER_KEY), first)
+    topics = [load_contracts().stream("device.vitals").topic]
+
+    def named() -> dict[str, set[str]]:
+        return named_by(["P000001", "p1", again], topics, vault.token_key(), Ledger(vault, time.monotonic))  # ty: ignore[invalid-argument-type]
+
+    assert named() == {"P000001": {first}, "p1": set(), again: {again}}
+    vault.fence([mark])
+    assert named()["P000001"] == {first}, "a model that is still to be withdrawn knew them so"
+    vault.readmit(mark, 1, 0)
+    assert named()["P000001"] == {first, again}
+    vault.close()
 
 
 def as_parquet(file: Path, learning: LearningSet, prefix: str) -> None:

@@ -104,7 +104,7 @@ class House:
 
     def knew(self, token: str) -> list[str]:
         key = self.vault.house_key(LEARNERS_KEY)
-        return [each.version for each in models_that_knew(self.registry, key, [token])]
+        return list(models_that_knew(self.registry, key, [token]))
 
 
 def named_toy() -> ToyModel:

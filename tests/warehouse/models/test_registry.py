@@ -247,8 +247,8 @@ def test_an_erasure_learns_which_models_knew_a_person(registry: Registry) -> Non
         row, files = model(version, version.encode())
         put = registry.files.put(seal_people(KEY, version, tokens))
         registry.register(replace(row, learnt_from=put), files)
-    assert [each.version for each in models_that_knew(registry, KEY, ["tokenb", "nobody"])] == ["aa11"]
-    assert models_that_knew(registry, KEY, ["nobody"]) == []
+    assert models_that_knew(registry, KEY, ["tokenb", "nobody"]) == {"aa11": {"tokenb"}}
+    assert models_that_knew(registry, KEY, ["nobody"]) == {}
 
 
 def test_in_the_place_of_a_withdrawn_model_stands_its_successor_from_the_beginning() -> None:
