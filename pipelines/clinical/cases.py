@@ -67,11 +67,12 @@ class Cases:
         """The subject's cases, which are known no more."""
         return self._of.pop(slot, [])
 
-    def take_back(self, case: Case) -> list[tuple[int, int]]:
-        """Forget the case; (clock, level) of the alerts of its episode that stand."""
+    def take_back(self, case: Case) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Forget the case; (clock, level) of the alerts of its pair that stand: of its episode, and of others."""
         self._of[case.slot].remove(case)
-        return [
-            (known.clock_ms, known.level)
-            for known in self._of[case.slot]
-            if (known.pair, known.episode_start_ms) == (case.pair, case.episode_start_ms)
-        ]
+        left, elsewhere = list[tuple[int, int]](), list[tuple[int, int]]()
+        for known in self._of[case.slot]:
+            if known.pair == case.pair:
+                of = left if known.episode_start_ms == case.episode_start_ms else elsewhere
+                of.append((known.clock_ms, known.level))
+        return left, elsewhere

@@ -134,7 +134,7 @@ class WardMonitor:
                 yield correction.row, -1, self._retraction(case, rows, correction.row, level)
 
     def _retraction(self, case: Case, rows: pa.Table, row: int, level: int) -> Alert:
-        self._episodes.retract(case.pair, case.episode_start_ms, self._cases.take_back(case))
+        self._episodes.retract(case.pair, case.episode_start_ms, *self._cases.take_back(case))
         self._revisions[case.identity] = self._revisions.get(case.identity, 0) + 1
         holds = f"level {level} holds" if level else "nothing does"
         account = Account(

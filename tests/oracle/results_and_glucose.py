@@ -101,8 +101,12 @@ class _Lactate:
             newest = self._newest(alert.clock_ms)
             if rested_on == at_ms and lactate_level(newest and newest[1])[0] < alert.level:
                 self._standing.remove((alert, rested_on))
-                same = [a for a, _ in self._standing if a.episode_start_ms == alert.episode_start_ms]
-                self._rule.take_back(alert.episode_start_ms, [(a.clock_ms, a.level) for a in same])
+                start_ms = alert.episode_start_ms
+                same, others = (
+                    [(a.clock_ms, a.level) for a, _ in self._standing if (a.episode_start_ms == start_ms) is of_it]
+                    for of_it in (True, False)
+                )
+                self._rule.take_back(start_ms, same, others)
                 first = alert._replace(revision=0)
                 self._revisions[first.alert_id] = self._revisions.get(first.alert_id, 0) + 1
                 yield alert._replace(retracts=alert.alert_id, partition=place[0], offset=place[1])

@@ -108,6 +108,22 @@ def test_what_an_alert_taken_back_had_sent_does_not_cool_down_the_next():
     assert [(a.level, a.withheld_because) for a in observed(told)][-1] == (2, None)
 
 
+def test_what_is_taken_back_leaves_the_cool_down_of_an_alert_that_stands():
+    values = [(4.2, 0), (1.0, 5), (1.0, 16), (4.4, 31)]
+    told = [
+        (LABS, result("t0", LACTATE, value, at, nth, f"o{nth}", appended=at)) for nth, (value, at) in enumerate(values)
+    ]
+    told.append((LABS, result("t0", LACTATE, 1.2, 0, 4, "o0", "C", appended=32)))
+    later = [(1.0, 36), (1.0, 47), (4.4, 50)]
+    told += [
+        (LABS, result("t0", LACTATE, value, at, nth, f"o{nth}", appended=at))
+        for nth, (value, at) in enumerate(later, 5)
+    ]
+    first, second, back, third = observed(told)
+    assert [each.withheld_because for each in (first, second, third)] == [None, None, "cool_down"]
+    assert back.retracts == first.alert_id
+
+
 def sepsis(minute, offset, token="t0", **changed):
     values = {"8310-5": 37.0, "8867-4": 80.0, "9279-1": 16.0} | changed
     return [
