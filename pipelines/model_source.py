@@ -31,9 +31,6 @@ from warehouse.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-FILES = (
-    model_files.ONNX, model_files.TEXT, model_files.CALIBRATION, model_files.METADATA, model_files.CARD,
-)  # fmt: skip
 BUILT_IN = ""
 """In the place of a version: the model that comes with the product."""
 Crowned = Sequence[tuple[int, str]]
@@ -169,7 +166,7 @@ def files_of(model: ModelFiles, page: str) -> dict[str, bytes]:
 def files_in(folder: Path) -> dict[str, bytes]:
     """The same of a model's folder. Raises `ModelFilesError` where one is missing."""
     try:
-        return {name: (folder / name).read_bytes() for name in FILES}
+        return model_files.contents_of(folder)
     except OSError as error:
         raise ModelFilesError(f"{folder}: no model here, {Path(str(error.filename)).name} is missing") from None
 
@@ -177,7 +174,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 def model_of(files: Mapping[str, bytes]) -> ModelFiles:
     """The model of a register's files, checked. Raises `ModelFilesError`."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in FILES:
+        for name in model_files.FILES:
             (Path(folder) / name).write_bytes(files.get(name, b""))
         return model_files.read(Path(folder))
 

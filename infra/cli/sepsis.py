@@ -102,7 +102,7 @@ def _train(
     from pipelines.clinical.sepsis import model_files
     from pipelines.clinical.sepsis.train import Recipe
 
-    if folder.exists() and any(folder.iterdir()) and not (folder / model_files.METADATA).exists():
+    if not model_files.is_free(folder):
         raise NotDoneError(f"{folder} holds something that is no model; name another folder")
     given, recipe = _learning_set(source), Recipe()
     if dry_run:

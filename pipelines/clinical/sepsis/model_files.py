@@ -11,6 +11,10 @@ Does not hold: training, scoring, and which model is in force in a lake (the reg
 
 The version is the hash of the digests of the first three, the threshold, and the features' names: what decides a
 score. Time and place of training are not among the files: two runs give the same bytes.
+
+A writer puts all files beside those that are there and makes them the folder's by one renaming; then each is moved to
+its place. Whoever reads looks for a file among those that are still to be moved first. So a writer that is killed
+leaves the model of before or the new one, never some files of each.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +33,12 @@ from pipelines.clinical.sepsis.calibrate import Calibration
 from pipelines.clinical.sepsis.features import FEATURES, WINDOW_H
 
 ONNX, TEXT, CALIBRATION, METADATA, CARD = "model.onnx", "model.txt.gz", "calibration.json", "metadata.json", "card.html"
+FILES = (METADATA, ONNX, TEXT, CALIBRATION, CARD)
+"""In the order in which they are moved: a folder that has any has the first, by which it is known as a model's."""
 NAME = "sepsis"
 CHAMPION = Path(__file__).parent / "champion"
 """The model trained on the challenge's set A that is used where no other is named."""
+_UNFINISHED, _TO_MOVE = ".part", ".next"
 _SOURCES = ("variables.py", "panel.py", "features.py", "utility.py", "trees.py", "train.py", "calibrate.py")
 
 
@@ -82,21 +90,70 @@ def assemble(
 
 
 def write(folder: Path, model: ModelFiles, card: str) -> None:
-    """The model as files; what is there under the same names is replaced."""
+    """The model as files, in the place of the model that is there: killed or failing, this leaves one of the two whole,
+    as `read` finds it. For one writer of a folder at a time. Raises OSError."""
+    contents = {
+        ONNX: model.onnx,
+        TEXT: gzip.compress(model.text.encode(), mtime=0),
+        CALIBRATION: _calibration_bytes(model.calibration),
+        CARD: card.encode(),
+        METADATA: _json(model.metadata, indent=1),
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ONNX).write_bytes(model.onnx)
-    (folder / TEXT).write_bytes(gzip.compress(model.text.encode(), mtime=0))
-    (folder / CALIBRATION).write_bytes(_calibration_bytes(model.calibration))
-    (folder / CARD).write_text(card)
-    (folder / METADATA).write_bytes(_json(model.metadata, indent=1))
+    _move_into_place(folder)
+    unfinished = folder / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a writer that was killed
+    unfinished.mkdir()
+    try:
+        for name, content in contents.items():
+            (unfinished / name).write_bytes(content)
+        unfinished.rename(folder / _TO_MOVE)  # from here on this is the folder's model
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    _move_into_place(folder)
+
+
+def _move_into_place(folder: Path) -> None:
+    """What a writer made the folder's model and did not come to move."""
+    waiting = folder / _TO_MOVE
+    if not waiting.is_dir():
+        return
+    for name in FILES:
+        if (waiting / name).exists():
+            (waiting / name).replace(folder / name)
+    waiting.rmdir()
+
+
+def contents_of(folder: Path, names: Collection[str] = FILES) -> dict[str, bytes]:
+    """The files of a folder's model, all of one writing. Raises OSError."""
+    while True:
+        metadata = _content(folder, METADATA)
+        found = {name: _content(folder, name) for name in names}
+        if _content(folder, METADATA) == metadata:  # else somebody wrote another model meanwhile
+            return found
+
+
+def _content(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / _TO_MOVE / name).read_bytes()
+    except FileNotFoundError:
+        return (folder / name).read_bytes()
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a model may be written here: nothing is there, or a model, or what was left of the writing of one."""
+    names = {each.name for each in folder.iterdir()} if folder.exists() else set()
+    return METADATA in names or names <= {_UNFINISHED, _TO_MOVE}
 
 
 def read(folder: Path) -> ModelFiles:
     """The model of a folder, its digests checked. Raises `ModelFilesError`."""
     try:
-        metadata = json.loads((folder / METADATA).read_bytes())
-        text = gzip.decompress((folder / TEXT).read_bytes()).decode()
-        onnx, kept = (folder / ONNX).read_bytes(), (folder / CALIBRATION).read_bytes()
+        found = contents_of(folder, (METADATA, TEXT, ONNX, CALIBRATION))
+        metadata = json.loads(found[METADATA])
+        text = gzip.decompress(found[TEXT]).decode()
+        onnx, kept = found[ONNX], found[CALIBRATION]
         digests = {ONNX: _sha256(onnx), TEXT: _sha256(text.encode()), CALIBRATION: _sha256(kept)}
         changed = [name for name, digest in digests.items() if metadata["digests"][name] != digest]
         features = tuple(metadata["features"]), metadata["window_h"]
@@ -131,7 +188,8 @@ def code_digest() -> str:
 def folder_digest(folder: Path) -> str:
     """The hash of all files of a model's folder."""
     names = (ONNX, TEXT, CALIBRATION, METADATA, CARD)
-    return _sha256("".join(f"{name} {_sha256((folder / name).read_bytes())}\n" for name in names).encode())
+    found = contents_of(folder)
+    return _sha256("".join(f"{name} {_sha256(found[name])}\n" for name in names).encode())
 
 
 def _version(decides: Mapping[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +94,119 @@ def test_a_kept_model_comes_back_and_a_changed_one_does_not(made: tuple[ModelFil
     (tmp_path / "calibration.json").write_text('{"risks": [0, 1], "scores": [0, 1]}')
     with pytest.raises(ModelFilesError, match=r"calibration\.json is not the file that was written"):
         model_files.read(tmp_path)
+
+
+class Killed(BaseException):
+    """The process is no more: what would have tidied up does not run."""
+
+
+def other_than(model: ModelFiles) -> ModelFiles:
+    made = {"name", "version", "digests", "threshold", "features", "window_h", "code"}
+    about = {name: value for name, value in model.metadata.items() if name not in made}
+    return model_files.assemble(model.text, model.onnx, model.calibration, model.threshold / 2, about)
+
+
+ACTS = ("mkdir", "write_bytes", "rename", "replace", "rmdir")
+"""What writes: a folder of its own, five files, one renaming, five moves, the empty folder."""
+STEPS = 1 + 5 + 1 + 5 + 1
+
+
+def struck_at(step: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the process end at this act on a path, a file half written by then."""
+    left = [step]
+
+    def struck(act: str) -> Callable[..., Any]:
+        real = getattr(Path, act)
+
+        def acting(path: Path, *given: Any, **named: Any) -> Any:
+            if act != "mkdir" or not path.exists():
+                left[0] -= 1
+            if left[0] == -1:
+                if act == "write_bytes":
+                    real(path, given[0][: len(given[0]) // 2])
+                raise error
+            return real(path, *given, **named)
+
+        return acting
+
+    for act in ACTS:
+        monkeypatch.setattr(Path, act, struck(act))
+    if isinstance(error, Killed):
+        monkeypatch.setattr(model_files.shutil, "rmtree", lambda *given, **named: None)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_writer_killed_at_any_step_leaves_one_of_two_models_whole(
+    step: int, made: tuple[ModelFiles, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, page = made
+    after = other_than(before)
+    model_files.write(tmp_path / "before", before, page)
+    model_files.write(tmp_path / "after", after, "another page")
+    digests = {version.version: model_files.folder_digest(tmp_path / name)
+               for name, version in (("before", before), ("after", after))}  # fmt: skip
+    folder = tmp_path / "model"
+    model_files.write(folder, before, page)
+    (folder / "beside.npz").write_bytes(b"no file of the model")
+    with monkeypatch.context() as patched:
+        struck_at(step, patched, Killed())
+        with pytest.raises(Killed):
+            model_files.write(folder, after, "another page")
+    found = model_files.read(folder)
+    assert found == (before if step <= 6 else after)
+    assert model_files.folder_digest(folder) == digests[found.version], "the page is that model's as well"
+    assert model_files.is_free(folder)
+    model_files.write(folder, before, page)
+    assert model_files.read(folder) == before
+    assert {each.name for each in folder.iterdir()} == {*model_files.FILES, "beside.npz"}
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_folder_whose_first_model_was_being_written_takes_another(
+    step: int, made: tuple[ModelFiles, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, page = made
+    tmp_path.joinpath("model").mkdir()
+    with monkeypatch.context() as patched:
+        struck_at(step, patched, Killed())
+        with pytest.raises(Killed):
+            model_files.write(tmp_path / "model", model, page)
+    assert model_files.is_free(tmp_path / "model")
+    model_files.write(tmp_path / "model", model, page)
+    assert model_files.read(tmp_path / "model") == model
+
+
+def test_a_full_disk_leaves_the_model_of_before_and_nothing_beside_it(
+    made: tuple[ModelFiles, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, page = made
+    model_files.write(tmp_path, model, page)
+    with monkeypatch.context() as patched:
+        struck_at(3, patched, OSError("no space left"))
+        with pytest.raises(OSError, match="no space"):
+            model_files.write(tmp_path, other_than(model), page)
+    assert model_files.read(tmp_path) == model
+    assert {each.name for each in tmp_path.iterdir()} == set(model_files.FILES)
+
+
+def test_who_reads_while_another_model_is_written_gets_one_of_them_whole(
+    made: tuple[ModelFiles, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, page = made
+    after, content = other_than(before), model_files._content
+    for n in range(6):
+        model_files.write(tmp_path, before, page)
+        asked: list[str] = []
+
+        def reading(folder: Path, name: str, nth: int = n, asked: list[str] = asked) -> bytes:
+            asked.append(name)
+            if len(asked) == nth + 1:
+                model_files.write(folder, after, page)
+            return content(folder, name)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(model_files, "_content", reading)
+            assert model_files.read(tmp_path) == after
 
 
 def test_a_threshold_changed_by_hand_is_found(made: tuple[ModelFiles, str], tmp_path: Path) -> None:
