@@ -149,7 +149,7 @@ def _heir(roles: Iterable[Role], name: str) -> str:
     return line[-1][1] if line else ""
 
 
-def _require_sound(role: Role, decided: Iterable[Role]) -> None:
+def _require_sound(role: Role, decided: list[Role]) -> None:
     """Raises as `Registry.decide` where a decision does not follow from those that were made."""
     if role.role != WITHDRAWN and role.version in successors(decided):
         raise RegistryError(f"{role.version} was withdrawn: it had learned from somebody who was erased")
