@@ -174,8 +174,8 @@ class DriftWatch:
         return model_of(self.registry.load(role.version)), role.in_force_at
 
     def _outcome(self, model: ModelFiles, said: TrainingRows) -> tuple[Outcome | None, list[tuple[datetime, float]]]:
-        """What the model says of stays with an outcome; and of each, in order, when it was said and the squared
-        error."""
+        """What the model says of stays with an outcome; and of each, in order, when it was first known and the squared
+        error: one that is said again is no other stay, and one that is told days later is no older news."""
         if not len(said.outcomes):
             return None, []
         tables = {"vitals": said.vitals, "wearables": said.wearables, "labs": said.results}
@@ -186,7 +186,7 @@ class DriftWatch:
         outcome = outcome_of(model, given.panel, given.labels)
         squared = (outcome.risks - outcome.labels) ** 2
         error = np.add.reduceat(squared, outcome.starts[:-1]) / np.diff(outcome.starts)
-        at = dict(zip(said.outcomes["subject_token"].to_pylist(), said.outcomes["said_at"].to_pylist(), strict=True))
+        at = dict(zip(said.outcomes["subject_token"].to_pylist(), said.outcomes["known_at"].to_pylist(), strict=True))
         return outcome, sorted(zip((at[p] for p in given.patients.tolist()), error.tolist(), strict=True))
 
     def _watch(

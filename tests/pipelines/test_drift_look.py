@@ -221,6 +221,36 @@ def test_of_scores_of_an_hour_made_in_one_moment_the_last_appended_counts(lake: 
     assert look(lake).monitors[0].stretch.values == (0.5,)
 
 
+def outcomes(first: int, many: int, said: datetime, known: datetime, word: str = "no_sepsis") -> list[dict[str, Any]]:
+    return [
+        {
+            "event_id": f"{number}-{known:%d%H}", "subject_token": f"token{number:04d}", "action": "outcome",
+            "outcome": word, "event_time": said, "kafka_time": known, "kafka_offset": number,
+        }
+        for number in range(first, first + many)
+    ]  # fmt: skip
+
+
+def test_an_outcome_counts_once_for_errors_and_when_it_became_known(lake: Settings) -> None:
+    def errors(day: int) -> int:
+        at = DAY + timedelta(days=day)
+        looked = watch(lake).look(at.date(), at + timedelta(days=1, hours=6))
+        return next(each.stretch.stays for each in looked.monitors if each.monitor == "errors")
+
+    def at(day: int, hour: int) -> datetime:
+        return DAY + timedelta(days=day, hours=hour)
+
+    fill(lake, DAY - timedelta(days=2))
+    put(lake, "alert_feedback", outcomes(0, 20, at(0, 5), at(0, 5)))
+    assert errors(0) == 20
+    # Said again, corrected, and of others: said on the second day, sent on the third.
+    put(lake, "alert_feedback", outcomes(0, 10, at(1, 9), at(1, 9)))
+    put(lake, "alert_feedback", outcomes(10, 5, at(1, 9), at(1, 10), "uncertain"))
+    assert errors(1) == 20
+    put(lake, "alert_feedback", outcomes(20, 20, at(1, 20), at(2, 7)))
+    assert errors(2) == 40
+
+
 @pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=365)])
 def test_a_day_that_is_not_over_is_refused_unless_nothing_is_kept(lake: Settings, ahead: timedelta) -> None:
     with pytest.raises(NotOverError, match="is not over"):

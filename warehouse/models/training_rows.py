@@ -27,11 +27,16 @@ from warehouse.score_history import HOUR_MS
 LONGEST_H = 336
 _NEVER = datetime(1970, 1, 15, tzinfo=UTC)
 SOURCES = ("lab.results", "device.vitals", "iot.patient", "adt.events")
-OUTCOMES = """
-SELECT subject_token, last.outcome AS outcome, last.onset_at AS onset_at, said_at FROM (
-    SELECT subject_token, max(event_time) AS said_at,
-           max_by({'outcome': outcome, 'onset_at': onset_at}, (event_time, kafka_time, event_id)) AS last
-    FROM alert_feedback WHERE action = 'outcome' AND outcome IS NOT NULL GROUP BY subject_token
+OUTCOMES = f"""
+WITH said AS (
+    SELECT *, max(event_time) OVER (PARTITION BY subject_token) AS said_at
+    FROM alert_feedback WHERE action = 'outcome' AND outcome IS NOT NULL
+)
+SELECT subject_token, last.outcome AS outcome, last.onset_at AS onset_at, said_at, known_at FROM (
+    SELECT subject_token, any_value(said_at) AS said_at,
+           max_by({{'outcome': outcome, 'onset_at': onset_at}}, (event_time, kafka_time, event_id)) AS last,
+           min(kafka_time) FILTER (outcome <> 'uncertain' AND event_time > said_at - to_hours({LONGEST_H})) AS known_at
+    FROM said GROUP BY subject_token
 ) WHERE last.outcome <> 'uncertain' AND (last.outcome = 'no_sepsis' OR last.onset_at IS NOT NULL)
 ORDER BY subject_token
 """
@@ -68,7 +73,8 @@ FROM adt_events JOIN asked USING (subject_token) WHERE event_time <= until ORDER
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
     """Attributes:
-    outcomes: `subject_token`, `outcome`, `onset_at`, `said_at`, a row a patient.
+    outcomes: `subject_token`, `outcome`, `onset_at`, `said_at`, `known_at`, a row a patient. `known_at`: when the lake
+        was first told how this stay ended, however often it was said again since.
     vitals, wearables, results, admissions: rows as the stream's memory of hours takes them.
     snapshots: of each table that was read.
     withheld: patients with an outcome who do not allow it.
