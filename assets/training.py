@@ -10,7 +10,7 @@ All four are made in one step: stays of people pass from one to the next in memo
 import os
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,10 @@ SOURCES = ("labs", "vitals", "wearables", "adt_events", "alert_feedback", "conse
 LOOK_SECONDS = 900
 LEAST_OUTCOMES = 200
 """Stays with an outcome that a retraining needs (`pipelines/retraining.py`): without them none is started."""
+MONITOR = "errors"
+"""What a cause of `drift_monitors.py` names: the look that finds it tells it, and no other does."""
+ASKED_FOR = timedelta(days=28)
+"""So long a change that was told once asks for a retraining, until there is one."""
 WHY = "wardstream/why"
 SCHEDULED = "the week's retraining"
 
@@ -97,7 +101,7 @@ def drift_sensor() -> dg.SensorDefinition:
     def due(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult:
         reports = without_values(_reports, settings)
         newest = _newest(reports)
-        asks = [row for row in newest if row["retrains"]]
+        asks = _asks(newest) or _told_once(reports, newest)
         if not asks:
             told = "; ".join(f"{row['kind']}: {row['remedy']}" for row in newest) or "no look yet"
             return dg.SensorResult(skip_reason=told)
@@ -159,6 +163,24 @@ def _newest(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return []
     last = max(whole, key=lambda row: (row["day"] or row["made_at"], row["made_at"]))
     return [row for row in reports if row["look"] == last["look"]]
+
+
+def _asks(look: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in look if row["retrains"]]
+
+
+def _told_once(reports: list[dict[str, Any]], newest: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an earlier look asked for, of the same model, for a change that monitors tell once: no later look finds it
+    again. The run it asked for has the same key still, so it is not started twice."""
+    if not newest:
+        return []
+    version, made_at = newest[0]["version"], newest[0]["made_at"]
+    changes = [
+        row
+        for row in _asks(reports)
+        if row["version"] == version and row["items"] == [MONITOR] and made_at - ASKED_FOR <= row["made_at"] <= made_at
+    ]
+    return _asks([row for row in reports if row["look"] == changes[-1]["look"]]) if changes else []
 
 
 def _once_a_week(asks: list[dict[str, Any]]) -> str:

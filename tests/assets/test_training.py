@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 
 from assets import training
-from assets.training import WHY, drift_sensor
+from assets.training import MONITOR, WHY, drift_sensor
+from pipelines.clinical.sepsis import drift_monitors
 from pipelines.clinical.sepsis.gate import LEAST_SEPTIC
 from pipelines.retraining import LEAST_STAYS
 from tests.warehouse.conftest import lake_settings
@@ -88,6 +89,51 @@ def test_the_same_drift_asks_once_a_week(settings: Settings, outcomes: None) -> 
     later = asked(settings).run_requests or []
     assert [each.run_key for each in first] == [each.run_key for each in again]
     assert [each.run_key for each in later] != [each.run_key for each in first]
+
+
+def change(look: str, minutes: int, version: str = "aa11") -> dict[str, Any]:
+    """Of the errors' monitor, which tells it once."""
+    return cause(look, "performance", True, minutes) | {"items": [MONITOR], "version": version}
+
+
+DAY = 24 * 60
+
+
+def test_a_change_that_is_told_once_asks_until_there_was_a_run_whatever_later_looks_find(
+    settings: Settings, outcomes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_outcomes", lambda settings: (12, 60))
+    report(settings, change("1", 0), cause("1", "unit_change", False))
+    assert asked(settings).run_requests == []
+    monkeypatch.setattr(training, "_outcomes", lambda settings: (LEAST_STAYS, LEAST_SEPTIC))
+    report(settings, cause("2", "none", False, 3))
+    (request,) = asked(settings).run_requests or []
+    report(settings, cause("3", "none", False, 8 * DAY))
+    (later,) = asked(settings).run_requests or []
+    assert request.run_key == later.run_key == "aa11 performance 2026-W47"
+    assert request.tags[WHY] == "drift, performance: performance was found"
+
+
+def test_with_what_else_a_look_asked_for_its_change_asks_for_one_run_only(settings: Settings, outcomes: None) -> None:
+    report(settings, change("1", 0), cause("1", "new_population", True))
+    (first,) = asked(settings).run_requests or []
+    report(settings, cause("2", "none", False, DAY))
+    (again,) = asked(settings).run_requests or []
+    assert first.run_key == again.run_key
+
+
+@pytest.mark.parametrize(("version", "days"), [("bb22", 1), ("aa11", 29)])
+def test_a_change_of_another_model_or_of_long_ago_asks_no_more(
+    settings: Settings, outcomes: None, version: str, days: int
+) -> None:
+    report(settings, change("1", 0, version))
+    report(settings, cause("2", "none", False, days * DAY))
+    assert asked(settings).run_requests == []
+
+
+def test_the_monitor_is_called_as_its_causes_call_it() -> None:
+    (told,) = drift_monitors.causes(drift_monitors.ERRORS, [drift_monitors.Change(0.01, 0.05, 500, 50)])
+    assert list(told.items) == [MONITOR]
 
 
 @pytest.mark.parametrize(
