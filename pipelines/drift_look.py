@@ -42,7 +42,7 @@ from warehouse.models.looks import seen_until
 from warehouse.models.recent_rows import RecentRows, read_recent
 from warehouse.models.registry import Registry
 from warehouse.models.score_stretches import first_days
-from warehouse.models.training_rows import TrainingRows, read_training_rows
+from warehouse.models.training_rows import LONGEST_H, TrainingRows, read_training_rows
 from warehouse.settings import Settings
 
 PURPOSE = "operations"
@@ -137,7 +137,8 @@ class DriftWatch:
             said = read_training_rows(analytics, CODES, Purpose(purpose, now), heard)
             outcome, known = self._outcome(model, said)
             watched = tuple(self._watch(analytics, each, model.version, until, known) for each in (SCORES, ERRORS))
-        facts = facts_of_rows(_by_table(rows), rows.places, since, self._wards)
+        read_from = until - timedelta(hours=LONGEST_H)
+        facts = facts_of_rows(_by_table(rows), rows.places, since, self._wards, read_from)
         outcomes = _performance(outcome, model)
         added = (*outcomes.causes, *(cause for each in watched for cause in _causes(each)))
         report = _with(_report(reference, facts, model), added)

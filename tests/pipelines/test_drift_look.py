@@ -164,6 +164,14 @@ def test_stays_that_began_before_the_days_are_left_out(lake: Settings) -> None:
     assert look(lake, days=2).report.stays == 2 * STAYS
 
 
+def test_whoever_lay_there_when_the_reading_begins_has_not_begun_then(lake: Settings) -> None:
+    """Without an admission nobody knows for how long: months, it may be."""
+    fill(lake, DAY - timedelta(days=13))
+    fill(lake, DAY - timedelta(days=11), STAYS)
+    fill(lake, DAY - timedelta(days=10), 2 * STAYS)
+    assert look(lake).report.stays == 2 * STAYS
+
+
 def test_a_look_at_what_was_known_earlier_sees_nothing_that_came_later(lake: Settings) -> None:
     fill(lake, DAY)
     assert look(lake, as_of=datetime(2020, 1, 1, tzinfo=UTC), keep=False).report.stays == 0

@@ -15,6 +15,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
+from pipelines.clinical.sepsis.history import SILENCE_H
 from pipelines.clinical.sepsis.intensive_care import IntensiveCare
 from pipelines.clinical.sepsis.lake_set import panel_of_rows
 from pipelines.clinical.sepsis.stay_facts import StayFacts, facts_of
@@ -25,9 +26,16 @@ def facts_of_rows(
     places: pa.Table,
     since: datetime | None = None,
     wards: IntensiveCare | None = None,
+    read_from: datetime | None = None,
 ) -> StayFacts | None:
     """The facts of the patients' stays that began from `since` on, of all where it is None; None where nobody was
-    measured. `places`: `subject_token`, `ward`, `device`."""
+    measured.
+
+    Args:
+        places: `subject_token`, `ward`, `device`.
+        read_from: the rows of before were not read, so that of a stay without an admission nobody knows whether it
+            began at its first hour, unless a silence is known to have gone before it.
+    """
     try:
         panel, tokens, at_hour = panel_of_rows(rows, wards)
     except ValueError:
@@ -42,4 +50,13 @@ def facts_of_rows(
     if since is None:
         return facts
     first = panel.starts[:-1]
-    return facts.take(at_hour[first] - panel.hour[first] + 1 >= int(since.timestamp() // 3600))
+    began = at_hour[first] - panel.hour[first] + 1
+    wanted = began >= _hour(since)
+    if read_from is not None:
+        is_admitted = ~np.isnan([panel.admission_h[first], panel.age[first], panel.sex[first]]).all(axis=0)
+        wanted &= is_admitted | (began >= _hour(read_from) + SILENCE_H)
+    return facts.take(wanted)
+
+
+def _hour(moment: datetime) -> int:
+    return int(moment.timestamp() // 3600)
