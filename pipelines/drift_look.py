@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 
 from pipelines.clinical.sepsis import drift_monitors, model_files
-from pipelines.clinical.sepsis.drift import FEED, FROZEN, LEAST_REFERENCE, UNIT_CHANGE, Cause, Report, look
+from pipelines.clinical.sepsis.drift import (
+    DEVICE_SHIFT,
+    FEED,
+    FROZEN,
+    LEAST_REFERENCE,
+    UNIT_CHANGE,
+    Cause,
+    Report,
+    look,
+)
 from pipelines.clinical.sepsis.drift_monitors import ERRORS, SCORES, Change, Stretch
 from pipelines.clinical.sepsis.drift_outcomes import Performance, performance
 from pipelines.clinical.sepsis.drift_profile import WARD, ItemProfile, Profile, profile_of, read_profile
@@ -246,7 +255,11 @@ def _causes(watched: Watched) -> tuple[Cause, ...]:
 
 def _fresh_scopes(reference: Profile | None, facts: StayFacts | None, report: Report) -> tuple[str, ...]:
     """Wards with stays enough that the reference does not know; none where something is to be mended."""
-    if reference is None or facts is None or {UNIT_CHANGE, FROZEN, FEED} & {cause.kind for cause in report.causes}:
+    if (
+        reference is None
+        or facts is None
+        or {UNIT_CHANGE, FROZEN, FEED, DEVICE_SHIFT} & {cause.kind for cause in report.causes}
+    ):
         return ()
     known = {scope for scope, _ in reference.items}
     names, counts = np.unique(facts.ward[facts.ward != ""], return_counts=True)

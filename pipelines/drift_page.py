@@ -35,7 +35,8 @@ figcaption{color:#506070;font-size:.93em} svg{width:100%;height:auto} svg text{f
 _KINDS = {
     "none": "nothing", "unit_change": "a unit changed", "frozen_sensor": "a sensor stands still",
     "missing_feed": "a feed stopped or began", "new_population": "other patients",
-    "unexplained_shift": "one thing moved", "score_change": "scores moved", "performance": "the model is less good",
+    "unexplained_shift": "one thing moved", "device_shift": "a device's values moved", "score_change": "scores moved",
+    "performance": "the model is less good",
 }  # fmt: skip
 
 

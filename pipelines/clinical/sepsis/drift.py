@@ -12,6 +12,9 @@ few stays is not judged, and said so.
 **Units.** A laboratory that changes its unit in one stay of ten moves no distribution far. But its stays then lie where
 the unit's factor puts them: a stay's median is weighed under the profile's density and under that density moved by the
 factor, and the share of moved stays is what makes the stays most likely (a mixture of the two).
+
+**Devices** are held against themselves, where they had stays enough: one transducer that reads low moves no ward far.
+What moved at a device and not in the house or a ward is the device's.
 """
 
 from __future__ import annotations
@@ -52,10 +55,13 @@ LEAST_SHARE = 0.02
 WHOLE, HARDLY = 0.6, 0.05
 """A scope is hit as a whole from the first share on; up to the second it is spared."""
 STUCK_FROM = 0.9
+MOST_OF_A_WARD, MARGIN = 0.75, 1.5
+"""A device makes up for what moved in its ward where it has no more than this share of the stays, and moved so far that
+its share of them accounts for it, within the margin of chance."""
 
 SHIFT, MISSING, STUCK, UNIT = "shift", "missing", "stuck", "unit"
-UNIT_CHANGE, FROZEN, POPULATION, FEED, UNEXPLAINED = (
-    "unit_change", "frozen_sensor", "new_population", "missing_feed", "unexplained_shift",
+UNIT_CHANGE, FROZEN, POPULATION, FEED, UNEXPLAINED, DEVICE_SHIFT = (
+    "unit_change", "frozen_sensor", "new_population", "missing_feed", "unexplained_shift", "device_shift",
 )  # fmt: skip
 PERFORMANCE, SCORE_CHANGE = "performance", "score_change"
 REMEDY = {
@@ -63,6 +69,7 @@ REMEDY = {
     FROZEN: "mend the sensor: look at the device and its connection. Do not retrain.",
     FEED: "mend the feed: values stopped or began to come. Retrain only if it is to stay so.",
     UNEXPLAINED: "ask the laboratory, look at the devices: one variable moved, nothing says why. Do not retrain yet.",
+    DEVICE_SHIFT: "look at the device, calibrate it: its values moved, those of others did not. Do not retrain.",
     SCORE_CHANGE: "look for what moved: scores rose or fell, no outcome says yet whether rightly. Do not retrain yet.",
     PERFORMANCE: "retrain: outcomes say the model is no longer as good as it was judged. The gate decides.",
     POPULATION: "retrain: other patients come than the model was made with. The gate decides whether it helps.",
@@ -184,7 +191,7 @@ def look(profile: Profile, facts: StayFacts, harm: Mapping[str, float] | None = 
     for scope, part in parts.items():
         for item in CHARTED if scope.startswith(DEVICE) else ITEMS:
             reference = profile.get(scope, item)
-            if scope.startswith(DEVICE) or reference is None or reference.of_stays < LEAST_REFERENCE:
+            if reference is None or reference.of_stays < LEAST_REFERENCE:
                 tests.not_judged += 1
             else:
                 _judge(tests, scope, item, part, reference)
@@ -219,7 +226,8 @@ def _judge(tests: _Tests, scope: str, item: str, part: StayFacts, reference: Ite
         tests.not_judged += 1
     else:
         tests.made.append(_shift(scope, item, value, reference))
-    if item in NAMES and len(part) >= LEAST_STAYS:
+    # Shares of hours lie at their ends in many stays: of a device's few, Welch's test is sure too soon.
+    if item in NAMES and len(part) >= (LEAST_REFERENCE if scope.startswith(DEVICE) else LEAST_STAYS):
         tests.made.append(_missing(scope, item, part, reference))
 
 
@@ -366,9 +374,10 @@ def _causes(findings: Sequence[Finding], made: Sequence[Finding]) -> Iterable[Ca
     frozen = list(_frozen_causes(findings, made))
     told = {item for cause in (*units, *frozen) for item in cause.items}
     shifts = [each for each in findings if each.kind == SHIFT and each.item not in told]
+    of_devices, shifts = _parted_by_device(shifts)
     population = list(_population_causes(shifts))
     feeds = [] if population else list(_feed_causes(findings, told))
-    return chain(units, frozen, population, feeds)
+    return chain(units, frozen, population, feeds, _device_causes(of_devices))
 
 
 def _unit_causes(findings: Sequence[Finding], made: Sequence[Finding]) -> Iterable[Cause]:
@@ -423,6 +432,35 @@ def _population_causes(shifts: Sequence[Finding]) -> Iterable[Cause]:
     because = f"{', '.join(items[:6])} moved (most: {best.item}, KS {best.effect:.2f}, PSI {best.psi:.2f})"
     many = set(items) & set(JUDGED_CONTEXT) or len(items) >= 3
     yield Cause(POPULATION if many else UNEXPLAINED, items, where, best.effect, because)
+
+
+def _parted_by_device(shifts: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """What moved at one device alone, and what moved in the house or a ward. A device's share of the stays times how
+    far it moved is as far as it moves these; what moved farther, or at several devices, is not a device's."""
+    of_devices, others = [], []
+    for item in dict.fromkeys(each.item for each in shifts):
+        mine = [each for each in shifts if each.item == item]
+        here = [each for each in mine if each.scope.startswith(DEVICE)]
+        beyond = [each for each in mine if not each.scope.startswith(DEVICE)]
+        if len(here) == 1 and all(_makes_up_for(here[0], each) for each in beyond):
+            of_devices += here
+        else:
+            others += beyond
+    return of_devices, others
+
+
+def _makes_up_for(device: Finding, beyond: Finding) -> bool:
+    share = device.stays / beyond.stays
+    return share <= MOST_OF_A_WARD and beyond.effect <= MARGIN * share * device.effect
+
+
+def _device_causes(shifts: Sequence[Finding]) -> Iterable[Cause]:
+    """A cause a device, whatever of its values moved."""
+    for device in dict.fromkeys(each.scope for each in shifts):
+        mine = sorted((each for each in shifts if each.scope == device), key=lambda each: each.p)
+        items, best = tuple(each.item for each in mine), mine[0]
+        because = f"{', '.join(items)} moved there (most: {best.item}, KS {best.effect:.2f}, {best.stays} stays)"
+        yield Cause(DEVICE_SHIFT, items, device, best.effect, because)
 
 
 def _feed_causes(findings: Sequence[Finding], told: set[str]) -> Iterable[Cause]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from pipelines.clinical.sepsis.drift import (
+    DEVICE_SHIFT,
     FROZEN,
     OTHER_UNITS,
     POPULATION,
+    UNEXPLAINED,
     UNIT_CHANGE,
     Report,
     look,
@@ -105,6 +107,36 @@ def test_a_monitor_that_stands_still_is_named() -> None:
     stuck = facts.device == "ICU-2/3"
     equal[stuck, SPO2] = facts.pairs[stuck, SPO2]
     assert only(look(PROFILE, replace(facts, equal=equal))) == (FROZEN, ("O2Sat",), "device:ICU-2/3")
+
+
+def lowered(facts: StayFacts, touched: np.ndarray, *names: str) -> StayFacts:
+    median = facts.median.copy()
+    for name in names:
+        median[touched, INDEX[name]] *= 0.5
+    return replace(facts, median=median)
+
+
+@pytest.mark.parametrize("names", [("MAP",), ("MAP", "SBP", "DBP")])
+def test_a_device_that_reads_low_is_named_and_nobody_takes_it_for_other_patients(names: tuple[str, ...]) -> None:
+    facts = stays(LIVE, 40)
+    report = look(PROFILE, lowered(facts, facts.device == "ICU-2/3", *names))
+    kind, items, where = only(report)
+    assert (kind, set(items), where) == (DEVICE_SHIFT, set(names), "device:ICU-2/3")
+    assert not report.retrains
+    assert "look at the device" in report.causes[0].remedy
+
+
+def test_what_moved_in_the_house_is_no_device_s() -> None:
+    facts = stays(2 * LIVE, 41)
+    report = look(PROFILE, lowered(facts, np.ones(2 * LIVE, bool), "HR"))
+    assert only(report) == (UNEXPLAINED, ("HR",), "all stays")
+
+
+def test_a_device_with_few_stays_is_not_judged() -> None:
+    facts = stays(LIVE, 42)
+    touched = np.flatnonzero(facts.device == "ICU-2/3")
+    few = facts.take(np.setdiff1d(np.arange(LIVE), touched[10:]))
+    assert not look(PROFILE, lowered(few, few.device == "ICU-2/3", "MAP")).drifted
 
 
 def test_other_patients_ask_for_a_retraining() -> None:
