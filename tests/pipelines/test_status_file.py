@@ -32,10 +32,7 @@ def test_it_says_who_when_and_what(settings):
 
 
 def test_a_status_that_cannot_be_written_ends_no_stream(settings, caplog):
-    status = StatusFile(settings, stream(lambda: {"state": "running"}))
-    folder = settings.home / "run"
-    (folder / "stream.json").unlink(missing_ok=True)
-    (folder / "stream.json").mkdir()
+    (settings.home / "run" / "stream.json").mkdir(parents=True)
     with caplog.at_level(logging.WARNING, "pipelines.stream"):
-        status.write()
+        StatusFile(settings, stream(lambda: {"state": "running"})).write()
     assert "the status could not be written: IsADirectoryError" in caplog.text
